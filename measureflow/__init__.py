@@ -1,0 +1,64 @@
+"""measureflow: flows on probability measures, single and dual, by minimizing movements."""
+
+from measureflow import energies as energies
+from measureflow import games as games
+from measureflow._version import __version__ as __version__
+from measureflow.errors import CallbackError as CallbackError
+from measureflow.errors import ConvergenceError as ConvergenceError
+from measureflow.errors import MeasureflowError as MeasureflowError
+from measureflow.errors import UnsupportedError as UnsupportedError
+from measureflow.metrics import Euclidean as Euclidean
+from measureflow.metrics import Metric as Metric
+from measureflow.metrics import Sobolev as Sobolev
+from measureflow.metrics import Wasserstein as Wasserstein
+from measureflow.metrics import distance as distance
+from measureflow.proximal import proximal as proximal
+from measureflow.schemes import JKO as JKO
+from measureflow.schemes import Explicit as Explicit
+from measureflow.schemes import Scheme as Scheme
+from measureflow.solution import Solution as Solution
+from measureflow.solution import load as load
+from measureflow.solve import solve as solve
+from measureflow.states import Field as Field
+from measureflow.states import Gaussian as Gaussian
+from measureflow.states import Grid as Grid
+from measureflow.states import Histogram as Histogram
+from measureflow.states import Law as Law
+from measureflow.states import Particles as Particles
+from measureflow.states import Quantiles as Quantiles
+from measureflow.states import State as State
+from measureflow.states import Vector as Vector
+from measureflow.taylor import TaylorCheck as TaylorCheck
+from measureflow.taylor import check_gradient as check_gradient
+
+__all__ = [
+    "JKO",
+    "CallbackError",
+    "ConvergenceError",
+    "Euclidean",
+    "Explicit",
+    "Field",
+    "Gaussian",
+    "Grid",
+    "Histogram",
+    "Law",
+    "MeasureflowError",
+    "Metric",
+    "Particles",
+    "Quantiles",
+    "Scheme",
+    "Sobolev",
+    "Solution",
+    "State",
+    "TaylorCheck",
+    "UnsupportedError",
+    "Vector",
+    "Wasserstein",
+    "check_gradient",
+    "distance",
+    "energies",
+    "games",
+    "load",
+    "proximal",
+    "solve",
+]

@@ -1,0 +1,113 @@
+"""What a scheme is: a pure function that advances all players by one step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from measureflow import _validate as check
+from measureflow.energies import Energy
+from measureflow.games import AbstractGame
+from measureflow.metrics import Metric
+from measureflow.proximal import Step
+from measureflow.schemes.couplings import COUPLINGS, Coupling
+from measureflow.schemes.info import States, StepInfo
+from measureflow.states import State
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Players:
+    """A game with a metric and a speed for each player; speed eta means d^2 / eta, that is steps of size eta tau."""
+
+    game: AbstractGame
+    metrics: tuple[Metric, ...]
+    speeds: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return self.game.players
+
+    def energies(self, states: States) -> np.ndarray:
+        """Return every player's energy, shape (players,)."""
+        return np.array([self.game.energy(k, states).value(x) for k, x in enumerate(states)])
+
+    def slopes(self, states: States) -> np.ndarray:
+        """Return every player's metric slope |dE_k|, shape (players,); NaN where the metric has no chart."""
+        return np.array(
+            [
+                metric.slope(x, self.game.energy(k, states).gradient(x))
+                for k, (x, metric) in enumerate(zip(states, self.metrics, strict=True))
+            ]
+        )
+
+
+class Scheme(ABC):
+    """One time step of a flow: what a player does, times how players see each other.
+
+    Parameters
+    ----------
+    coupling : {"simultaneous", "alternating", "implicit"}
+        Whether players see the others' old states, the newest ones in order, or their new ones (a regularised Nash point).
+    inner_steps : sequence of int, optional
+        Steps of size tau that each player takes in one step of the scheme; None: one each.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+    """
+
+    def __init__(self, coupling: str = "simultaneous", inner_steps: Any = None) -> None:
+        self.coupling = check.choice("coupling", coupling, tuple(COUPLINGS))
+        self.inner_steps = None if inner_steps is None else _counts(inner_steps)
+
+    @abstractmethod
+    def advance(self, energy: Energy, metric: Metric, x: State, tau: float) -> Step:
+        """Advance one player against frozen opponents by one step of size tau."""
+
+    def init(self, players: Players, states: States) -> Any:
+        """Return the memory that `step` needs, () for one-step schemes."""
+        return ()
+
+    def step(self, players: Players, states: States, memory: Any, tau: float) -> tuple[States, Any, tuple[StepInfo, ...]]:
+        """Advance all players by tau: (states, memory, tau) -> (new states, new memory, one StepInfo a player)."""
+        counts = self.inner_steps or (1,) * len(players)
+        if len(counts) != len(players):
+            raise ValueError(f"inner_steps must have one entry for each of the {len(players)} players, got {counts}")
+
+        def move(player: int, own: State, seen: States) -> tuple[State, StepInfo]:
+            energy = players.game.energy(player, seen)
+            return self._repeat(energy, players.metrics[player], own, players.speeds[player] * tau, counts[player])
+
+        coupling: Coupling = COUPLINGS[self.coupling]
+        new, infos = coupling(move, players.metrics, states)
+        return new, memory, infos
+
+    def seen_by(self, player: int, old: States, new: States) -> States:
+        """Return the states that a player saw during the step from `old` to `new`, its own entry old."""
+        if self.coupling == "simultaneous":
+            return old
+        late = new if self.coupling == "implicit" else old
+        return new[:player] + (old[player],) + late[player + 1 :]
+
+    def _repeat(self, energy: Energy, metric: Metric, x: State, tau: float, count: int) -> tuple[State, StepInfo]:
+        distance, residual, iterations = 0.0, 0.0, 0
+        for _ in range(count):
+            step = self.advance(energy, metric, x, tau)
+            x = step.state
+            distance += step.distance
+            residual = max(residual, step.residual)
+            iterations += step.iterations
+        return x, StepInfo(distance, residual, iterations)
+
+    def __repr__(self) -> str:
+        inner = "" if self.inner_steps is None else f", inner_steps={self.inner_steps}"
+        return f"{type(self).__name__}(coupling={self.coupling!r}{inner})"
+
+
+def _counts(inner_steps: Any) -> tuple[int, ...]:
+    counts = check.entries("inner_steps", inner_steps, None, "an integer >= 1 a player")
+    return tuple(check.integer("inner_steps", k, least=1) for k in counts)

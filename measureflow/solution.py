@@ -1,0 +1,253 @@
+"""What `solve` returns."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from measureflow import _validate as check
+from measureflow import archive
+from measureflow.errors import UnsupportedError
+from measureflow.residuals import Residuals, minimizing_step, step_residuals
+from measureflow.schemes import Players, Scheme
+
+
+@final
+class Solution:
+    """A computed flow: states, energies and speeds at the saved times.
+
+    Attributes
+    ----------
+    t : ndarray, shape (rows,)
+        Saved times: the initial one and one after each step, unless `save_at` said otherwise.
+    states : list
+        The state at each time; a tuple of states, one a player, for games.
+    energies : ndarray, shape (rows,) or (rows, players)
+        Energies, each player's against the others.
+    speeds : ndarray, shape (rows,) or (rows, players)
+        Metric speed d(x_n, x_{n+1}) / tau of the step that ends at (or contains) each time; row 0 repeats row 1.
+    slopes : ndarray, shape (rows,) or (rows, players)
+        Metric slopes |dE|; computed when first asked for.
+    info : dict
+        "distance", "residual", "iterations": what the steps since the row before did (length, largest residual of the inner solvers,
+        their iterations), shaped like `energies`; "events": list of (index, time); "status": "done" or "event"; "steps";
+        "cpu_seconds"; "scheme".
+
+    Examples
+    --------
+    >>> import measureflow as mf
+    >>> sol = mf.solve(mf.energies.Quadratic(), mf.Vector(1.0), 1.0, 0.25)
+    >>> sol.t
+    array([0.  , 0.25, 0.5 , 0.75, 1.  ])
+    >>> sol(0.125)
+    Vector([0.9])
+    """
+
+    def __init__(
+        self,
+        t: np.ndarray,
+        states: list[Any],
+        energies: np.ndarray,
+        speeds: np.ndarray,
+        info: dict[str, Any],
+        players: Players | Any,
+        scheme: Scheme | None,
+        single: bool,
+    ) -> None:
+        self.t = t
+        self.states = states
+        self.energies = energies
+        self.speeds = speeds
+        self.info = info
+        self.players = players
+        self.scheme = scheme
+        self.single = single
+
+    @cached_property
+    def slopes(self) -> np.ndarray:
+        """Metric slopes |dE| at the saved states, shaped like `energies`."""
+        game_players = self._solved("slopes")
+        rows = np.array([game_players.slopes(self.row(k)) for k in range(len(self.t))]).reshape(len(self.t), len(game_players))
+        return rows[:, 0] if self.single else rows
+
+    def row(self, k: int) -> tuple[Any, ...]:
+        """Return the states of row k as a tuple, also for a single flow."""
+        return (self.states[k],) if self.single else self.states[k]
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def __call__(self, t: float, interpolation: str = "geodesic") -> Any:
+        """Return the state (tuple of states) at any time.
+
+        Parameters
+        ----------
+        t : float
+            Between the first and the last saved time.
+        interpolation : {"geodesic", "constant", "degiorgi"}
+            Along the geodesic between saved states, labels kept; the state at the end of the step; or De Giorgi's variational
+            interpolation x~(t_n + delta) = J_delta(x_n), which needs a minimizing-movement scheme and all steps saved.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If t is outside, or the interpolation is unknown or not available.
+        """
+        if not len(self.t):
+            raise ValueError("t must lie in the saved times, and none was saved")
+        t = check.scalar("t", t, least=float(self.t[0]), most=float(self.t[-1]))
+        check.choice("interpolation", interpolation, ("geodesic", "constant", "degiorgi"))
+        k = int(np.searchsorted(self.t, t, side="left"))
+        if self.t[k] == t:
+            return self.states[k]
+        if interpolation == "constant":
+            return self.states[k]
+        if interpolation == "degiorgi":
+            states = self._degiorgi(k - 1, t - float(self.t[k - 1]))
+        else:
+            share = (t - self.t[k - 1]) / (self.t[k] - self.t[k - 1])
+            pairs = zip(self.players.metrics, self.row(k - 1), self.row(k), strict=True)
+            states = tuple(metric.between(a, b, float(share)) for metric, a, b in pairs)
+        return states[0] if self.single else states
+
+    def residuals(self, test_states: Any = None, convexity: Any = None) -> Residuals:
+        """Return how far the computed flow is from the identities of theory section 4.3 and 5.1, step by step.
+
+        Parameters
+        ----------
+        test_states : list of states, optional
+            The points z of the EVI (for games tuples of states); default: first, middle and last state.
+        convexity : float or sequence of float, optional
+            lambda of the EVI for each player; default: the energies' own where known, else 0.
+
+        Returns
+        -------
+        Residuals
+            Arrays `evi`, `energy_identity`, `degiorgi`, each (steps,) or (steps, players).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If not all steps were saved, or the solution was loaded from a file (it has no energies to evaluate).
+        """
+        self._all_steps("residuals()")
+        return step_residuals(self, test_states, convexity)
+
+    def plot(self) -> Any:
+        """Draw the flow: its states, energies and speeds.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Save it with ``figure.savefig(path)``. Needs the extra `plot`.
+        """
+        from measureflow.figures import figure
+
+        return figure(self)
+
+    def animate(self, path: str | Path, frames: int = 60) -> Path:
+        """Write an animation of the states as a GIF.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write, ending in .gif.
+        frames : int
+            Number of pictures, evenly spaced in time.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        from measureflow.figures import animation
+
+        return animation(self, path, frames)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the solution to one .npz file that `measureflow.load` and `numpy.load` read; no code is stored.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        return archive.save(self, path)
+
+    def __repr__(self) -> str:
+        names = [type(x).__name__ for x in self.row(0)] if len(self.t) else []
+        lines = [f"Solution of {' and '.join(names) or 'no states'}: {self.info['status']} after {self.info['steps']} steps"]
+        if len(self.t):
+            lines.append(f"  t        {self.t[0]:g} to {self.t[-1]:g}, {len(self.t)} rows, scheme {self.info['scheme']}")
+            lines.append(f"  energy   {_range(self.energies)}")
+            lines.append(f"  speed    {_range(self.speeds)}")
+            worst = float(np.max(self.info["residual"], initial=0.0))
+            lines.append(f"  residual {worst:.3g} at most, {int(np.sum(self.info['iterations']))} inner iterations")
+        return "\n".join(lines)
+
+    def _repr_png_(self) -> bytes:
+        import io
+
+        buffer = io.BytesIO()
+        self.plot().savefig(buffer, format="png")
+        return buffer.getvalue()
+
+    def _solved(self, what: str) -> Players:
+        if self.scheme is None:
+            raise UnsupportedError(f"{what} needs the problem, which a file does not hold: solve it in this session")
+        return self.players
+
+    def _all_steps(self, what: str) -> None:
+        self._solved(what)
+        if len(self.t) != self.info["steps"] + 1 or self.info["status"] != "done":
+            raise ValueError(f"{what} needs every step: solve with save_at=None and without stopping at an event")
+        assert self.scheme is not None
+        if self.scheme.inner_steps is not None and max(self.scheme.inner_steps) > 1:
+            raise ValueError(f"{what} needs one inner step a player, got inner_steps={self.scheme.inner_steps}")
+
+    def _degiorgi(self, k: int, delta: float) -> tuple[Any, ...]:
+        self._all_steps("the interpolation 'degiorgi'")
+        return tuple(minimizing_step(self, k, player, delta).state for player in range(len(self.players)))
+
+
+def _range(values: np.ndarray) -> str:
+    first, last = np.atleast_1d(values[0]), np.atleast_1d(values[-1])
+    return ", ".join(f"{a:.6g} -> {b:.6g}" for a, b in zip(first, last, strict=True))
+
+
+def load(path: str | Path) -> Solution:
+    """Read a solution that `Solution.save` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        The .npz file.
+
+    Returns
+    -------
+    Solution
+        With everything but the problem, so that it cannot compute new residuals; nothing in the file is executed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If path is not a path, or the file is not a solution.
+    OSError
+        If the file cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, measureflow as mf
+    >>> sol = mf.solve(mf.energies.Quadratic(), mf.Vector(1.0), 1.0, 0.25)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mf.load(sol.save(folder + "/run.npz")).states[-1]
+    Vector([0.4096])
+    """
+    parts = archive.read(path)
+    slopes = parts.pop("slopes")
+    sol = Solution(**parts)
+    sol.__dict__["slopes"] = slopes
+    return sol

@@ -1,0 +1,84 @@
+"""Self-contained HTML pages: text, tables and pictures in one file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import html
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #ddd; }
+th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #555; }
+figure { margin: 1rem 0; } img { max-width: 100%; } figcaption { color: #555; font-size: .9rem; }
+"""
+
+
+@final
+class Page:
+    """An HTML page that is put together from top to bottom.
+
+    Parameters
+    ----------
+    title : str
+
+    Examples
+    --------
+    >>> page = Page("A flow")
+    >>> page.paragraph("Energy falls.")
+    >>> "Energy falls." in page.text()
+    True
+    """
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.parts = [f"<h1>{html.escape(title)}</h1>"]
+
+    def heading(self, text: str) -> None:
+        """Add a heading."""
+        self.parts.append(f"<h2>{html.escape(text)}</h2>")
+
+    def paragraph(self, text: str) -> None:
+        """Add a paragraph of plain text."""
+        self.parts.append(f"<p>{html.escape(text)}</p>")
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Add a table; the first column is aligned to the left."""
+        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+        self.parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+
+    def picture(self, png: Path, caption: str) -> None:
+        """Embed a PNG file, with a caption that also serves as its alternative text."""
+        data = base64.b64encode(png.read_bytes()).decode()
+        words = html.escape(caption)
+        image = f'<img alt="{words}" src="data:image/png;base64,{data}">'
+        self.parts.append(f"<figure>{image}<figcaption>{words}</figcaption></figure>")
+
+    def text(self) -> str:
+        """Return the page's source."""
+        head = f'<meta charset="utf-8"><title>{html.escape(self.title)}</title><style>{STYLE}</style>'
+        body = "\n".join(self.parts)
+        return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+
+    def write(self, path: Path) -> Path:
+        """Write the page, replacing the file in one go."""
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary.write_text(self.text(), encoding="utf-8")
+        os.replace(temporary, path)
+        return path
+
+
+def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as aligned plain text, the first column to the left."""
+    widths = [max(len(row[k]) for row in (header, *rows)) for k in range(len(header))]
+    lines = []
+    for row in (header, *rows):
+        cells = [cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])

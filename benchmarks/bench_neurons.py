@@ -1,11 +1,18 @@
 """The fused critic kernel against dense numpy (and torch, if installed): ns a pair, interleaved in one process.
 
-Run: NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/bench_neurons.py [repeats]
+    python benchmarks/bench_neurons.py [--size N] [--repeats K]
+
+Prints medians of process CPU time on one thread.
 """
 
 from __future__ import annotations
 
-import sys
+import os
+
+for _variable in ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_variable] = "1"
+
+import argparse
 import time
 from collections.abc import Callable
 from typing import Any
@@ -106,10 +113,13 @@ def report(d: int, n: int, h: int, dtype: Any, repeats: int) -> None:
 
 def main() -> None:
     """Print the table for all cases."""
-    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=10_000, help="largest number of points")
+    parser.add_argument("--repeats", type=int, default=15)
+    options = parser.parse_args()
     for d, n, h in CASES:
         for dtype in (np.float32, np.float64):
-            report(d, n, h, dtype, repeats)
+            report(d, min(n, options.size), min(h, options.size), dtype, options.repeats)
 
 
 if __name__ == "__main__":

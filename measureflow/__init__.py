@@ -2,6 +2,7 @@
 
 from measureflow import energies as energies
 from measureflow import games as games
+from measureflow import problems as problems
 from measureflow._version import __version__ as __version__
 from measureflow.errors import CallbackError as CallbackError
 from measureflow.errors import ConvergenceError as ConvergenceError
@@ -59,6 +60,7 @@ __all__ = [
     "energies",
     "games",
     "load",
+    "problems",
     "proximal",
     "solve",
 ]

@@ -22,7 +22,7 @@ def njit(function: F | None = None, *, parallel: bool = False, inline: bool = Fa
     """Compile a kernel lazily, cached beside the package, without the GIL."""
 
     def decorate(kernel: F) -> F:
-        return numba.njit(  # type: ignore[no-any-return]
+        return numba.njit(
             kernel,
             cache=True,
             nogil=True,

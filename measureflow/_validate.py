@@ -196,7 +196,7 @@ def function(name: str, value: Any) -> Callable[..., Any]:
     """Return `value` if it can be called."""
     if not callable(value):
         raise TypeError(f"{name} must be a function, got {show(value)}")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def instance(name: str, value: Any, kind: type[T] | tuple[type[T], ...], allowed: str) -> T:

@@ -25,7 +25,7 @@ from measureflow.solution import Solution
 from measureflow.solve import solve
 from measureflow.states import Particles
 
-ROWS = 11
+ROWS = 21
 """Saved times of each solution, ends included."""
 
 THEORY = (

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from measureflow.demo import Outcome
 
 COLUMNS = 20
+EVERY = 2
+GREY = "0.55"
+TAUS = ("#9ecae1", "#4292c6", "#08306b")
 
 
 def _figure(width: float, height: float) -> Any:
@@ -27,7 +30,8 @@ def digit_grid(outcome: Outcome, path: Path) -> Path:
     sol, data = outcome.solutions[-1], outcome.data
     _, classes = data.nearest(sol.states[-1][0])
     chosen = np.concatenate([_first_of(classes, digit, COLUMNS // 10) for digit in range(10)])
-    rows = [(f"t = {t:g}", mu.points[chosen]) for t, (mu, _) in zip(sol.t, sol.states, strict=True)]
+    shown = range(0, len(sol.t), EVERY)
+    rows = [(f"t = {sol.t[k]:g}", sol.states[k][0].points[chosen]) for k in shown]
     rows.append(("nearest\ndatum", data.points[data._tree.query(rows[-1][1])[1]]))
     figure = _figure(0.42 * len(chosen) + 0.8, 0.42 * len(rows) + 0.3)
     axes = figure.subplots(len(rows), len(chosen), squeeze=False)
@@ -46,21 +50,25 @@ def _first_of(classes: np.ndarray, digit: int, count: int) -> np.ndarray:
 
 def curves(outcome: Outcome, path: Path) -> Path:
     """Draw energies, nearest-datum distance and distances between successive solutions against time."""
-    figure = _figure(10.0, 3.2)
+    figure = _figure(11.0, 3.3)
     energy, nearest, gaps = figure.subplots(1, 3)
     finest = outcome.solutions[-1]
-    energy.plot(finest.t, finest.energies, marker="o", markersize=3)
-    energy.legend(["generator", "critic"], frameon=False)
-    energy.set(xlabel="t", ylabel="energy of each player")
-    for sol, found in zip(outcome.solutions, outcome.measured, strict=True):
+    for values, name, colour in zip(finest.energies.T, ("generator", "critic"), ("#0072B2", "#D55E00"), strict=True):
+        energy.plot(finest.t, values, color=colour, label=name)
+    energy.axhline(0.0, color=GREY, linewidth=0.8)
+    energy.set(xlabel="t", ylabel="energy", title="Energies of the two players")
+    for sol, found, colour, width in zip(outcome.solutions, outcome.measured, TAUS, (5.0, 2.5, 1.0), strict=True):
         ratios = [outcome.data.nearest(mu)[0] for mu, _ in sol.states]
-        nearest.plot(sol.t, ratios, marker="o", markersize=3, label=f"tau = {found.tau:g}")
-    nearest.axhline(1.3, color="0.6", linewidth=1.0, linestyle="--")
-    nearest.set(xlabel="t", ylabel="distance to nearest datum / data's own", yscale="log")
-    nearest.legend(frameon=False)
-    for gap, found in zip(outcome.differences, outcome.measured, strict=False):
-        gaps.plot(outcome.times[1:], gap[1:], marker="o", markersize=3, label=f"tau = {found.tau:g} and half of it")
-    gaps.set(xlabel="t", ylabel="distance between solutions", yscale="log")
-    gaps.legend(frameon=False)
+        nearest.plot(sol.t, ratios, color=colour, linewidth=width, label=f"tau = {found.tau:g}")
+    nearest.axhline(1.3, color=GREY, linewidth=1.0, linestyle="--", label="goal 1.3")
+    nearest.axhline(1.0, color=GREY, linewidth=1.0, linestyle=":", label="data to itself")
+    nearest.set(xlabel="t", ylabel="ratio", title="Distance to the nearest datum", ylim=(0.9, None))
+    for gap, found, colour in zip(outcome.differences, outcome.measured, TAUS[1:], strict=False):
+        gaps.plot(outcome.times, gap, color=colour, label=f"tau = {found.tau:g} and {found.tau / 2:g}")
+    gaps.set(xlabel="t", ylabel="product W2 distance, labels kept", title=f"Successive solutions: order {outcome.order:.2f}")
+    gaps.set_ylim(bottom=0.0)
+    for axis in (energy, nearest, gaps):
+        axis.legend(frameon=False, fontsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
     return path

@@ -188,12 +188,11 @@ class Solution:
             lines.append(f"  residual {worst:.3g} at most, {int(np.sum(self.info['iterations']))} inner iterations")
         return "\n".join(lines)
 
-    def _repr_png_(self) -> bytes:
-        import io
-
-        buffer = io.BytesIO()
-        self.plot().savefig(buffer, format="png")
-        return buffer.getvalue()
+    def _repr_png_(self) -> bytes | None:
+        try:
+            return self.plot()._repr_png_() if len(self) else None
+        except ImportError:
+            return None
 
     def _solved(self, what: str) -> Players:
         if self.scheme is None:

@@ -10,6 +10,7 @@ from measureflow.energies.entropy import Entropy as Entropy
 from measureflow.energies.entropy import PowerEntropy as PowerEntropy
 from measureflow.energies.function import Function as Function
 from measureflow.energies.interaction import Interaction as Interaction
+from measureflow.energies.interaction import QuadraticInteraction as QuadraticInteraction
 from measureflow.energies.kernels import EnergyKernel as EnergyKernel
 from measureflow.energies.kernels import GaussianKernel as GaussianKernel
 from measureflow.energies.kernels import LaplaceKernel as LaplaceKernel

@@ -93,7 +93,7 @@ class MMD(_Discrepancy):
     Examples
     --------
     >>> from measureflow import Particles
-    >>> energy = MMD(Particles([[0.0, 0.0]]), GaussianKernel(1.0))
+    >>> energy = MMD(Particles([[0.0, 0.0]]), "gaussian")
     >>> round(energy.value(Particles([[1.0, 0.0]])), 6)
     0.393469
     """
@@ -137,30 +137,22 @@ class EnergyDistance(_Discrepancy):
 
     def __init__(self, target: Law) -> None:
         super().__init__(target)
-        self.line = _CDF(polyline(target)) if target.dim == 1 else None
+        self._cells = _CDF(polyline(target)) if isinstance(target, Histogram) and target.dim == 1 else None
 
     def _evaluate(self, state: State) -> tuple[float, np.ndarray]:
-        if self.line is None or not isinstance(state, (Particles, Quantiles)) or state.dim != 1:
+        if self.target.dim != 1 or not isinstance(state, (Particles, Quantiles)) or state.dim != 1:
             return super()._evaluate(state)
         points, weights = atoms(state)
-        value, slope = self._on_line(points[:, 0], weights, isinstance(state, Quantiles))
+        x = points[:, 0]
+        value, slope = self._to_atoms(x, weights) if self._cells is None else self._cells.energy(x, weights)
+        if isinstance(state, Quantiles):
+            slope = slope + 2.0 * _level_gap(x)
         return value, slope.reshape(state.coordinates.shape)
 
-    def _on_line(self, x: np.ndarray, weights: np.ndarray, ordered: bool) -> tuple[float, np.ndarray]:
-        """Gradient 2 (G(x) - F(x)), F and G at the middle of their jumps; on quantiles F is the level, which splits ties."""
-        assert self.line is not None
-        order = np.argsort(x, kind="stable")
-        y, w = x[order], weights[order]
-        ends = np.cumsum(w)
-        middle = ends - 0.5 * w
-        if not ordered:
-            _, first, inverse = np.unique(y, return_index=True, return_inverse=True)
-            last = np.append(first[1:], len(y)) - 1
-            middle = (0.5 * (ends[first] - w[first] + ends[last]))[inverse]
-        slope = np.empty_like(x)
-        slope[order] = 2.0 * (self.line.middle(y) - middle)
-        own = float(np.sum(2.0 * np.diff(y) * ends[:-1] * (1.0 - ends[:-1])))
-        return float(w @ self.line.mean_distance(y)) - 0.5 * own - 0.5 * self.line.own, slope
+    def _to_atoms(self, x: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+        from measureflow.kernels.line import energy_line  # numba is loaded at first use
+
+        return energy_line(x, weights, self._points[:, 0], self._weights)
 
     def minibatch(self, size: int, rng: np.random.Generator) -> Energy | None:
         drawn = self._sampled(size, rng)
@@ -168,6 +160,22 @@ class EnergyDistance(_Discrepancy):
 
     def __repr__(self) -> str:
         return f"EnergyDistance({self.target!r})"
+
+
+def _tie_ends(y: np.ndarray, ends: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Return F at the middle of its jumps for sorted atoms y with cumulated weights `ends`, equal over ties."""
+    _, first, inverse = np.unique(y, return_index=True, return_inverse=True)
+    last = np.append(first[1:], len(y)) - 1
+    return np.asarray((0.5 * (ends[first] - w[first] + ends[last]))[inverse])
+
+
+def _level_gap(values: np.ndarray) -> np.ndarray:
+    """Return F(x) - s on quantiles, F at the middle of its jumps: 0 without ties; it lets the levels s split ties."""
+    if np.all(values[1:] > values[:-1]):
+        return np.zeros(len(values))
+    n = len(values)
+    ends = np.arange(1, n + 1) / n
+    return _tie_ends(values, ends, np.full(n, 1.0 / n)) - (ends - 0.5 / n)
 
 
 class _CDF:
@@ -181,6 +189,16 @@ class _CDF:
         self.mean = float(np.sum(0.5 * (self.y[1:] + self.y[:-1]) * (hi - lo)))
         # E|Y - Y'| = 2 int G (1 - G) dy, a quadratic on each piece
         self.own = float(np.sum(2.0 * width * (0.5 * (lo + hi) - (lo * lo + lo * hi + hi * hi) / 3.0)))
+
+    def energy(self, x: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return E|X - Y| - E|X - X'|/2 - E|Y - Y'|/2 and 2 (G(x) - F(x)), F and G at the middle of their jumps."""
+        order = np.argsort(x, kind="stable")
+        y, w = x[order], weights[order]
+        ends = np.cumsum(w)
+        slope = np.empty_like(x)
+        slope[order] = 2.0 * (self.middle(y) - _tie_ends(y, ends, w))
+        own = float(np.sum(2.0 * np.diff(y) * ends[:-1] * (1.0 - ends[:-1])))
+        return float(w @ self.mean_distance(y)) - 0.5 * own - 0.5 * self.own, slope
 
     def _sides(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return G(x-) and G(x)."""

@@ -123,3 +123,50 @@ class Interaction(AtomEnergy):
 
     def __repr__(self) -> str:
         return f"Interaction({getattr(self.W, '__name__', type(self.W).__name__)})"
+
+
+@final
+class QuadraticInteraction(AtomEnergy):
+    """E(mu) = (1/2) iint a |x - y|^2 / 2 dmu dmu = (a/2) tr cov(mu): every atom is drawn to the mean (theory, S6).
+
+    Minimizing movements have a closed form: offsets from the mean shrink by 1 + a tau, the mean stays.
+
+    Parameters
+    ----------
+    strength : float
+        a; negative for repulsion.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If strength is not a finite number.
+
+    Examples
+    --------
+    >>> from measureflow import Particles
+    >>> QuadraticInteraction().gradient(Particles([[0.0], [2.0]]))
+    array([[-1.],
+           [ 1.]])
+    """
+
+    def __init__(self, strength: float = 1.0) -> None:
+        self.strength = check.scalar("strength", strength)
+
+    @property
+    def convexity(self) -> float:
+        return min(self.strength, 0.0)
+
+    def _first_variation(self, points: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+        squares = np.sum((points - weights @ points) ** 2, axis=1)
+        value = 0.5 * self.strength * float(weights @ squares)
+        return value, 0.5 * self.strength * squares + value
+
+    def _on_atoms(self, points: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+        return self._first_variation(points, weights)[0], self.strength * (points - weights @ points)
+
+    def _on_gaussian(self, law: Gaussian) -> tuple[float, np.ndarray]:
+        value = 0.5 * self.strength * float(np.trace(law.cov))
+        return value, np.vstack([np.zeros(law.dim), 0.5 * self.strength * np.eye(law.dim)])
+
+    def __repr__(self) -> str:
+        return f"QuadraticInteraction({self.strength:g})"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from measureflow.energies import Energy, Potential
-from measureflow.errors import UnsupportedError
+from measureflow.energies import Energy, Potential, QuadraticInteraction
 from measureflow.metrics import Chart, Euclidean, Metric, Wasserstein
 from measureflow.proximal.base import Step, Tolerance
 from measureflow.proximal.parts import Parts, split
@@ -23,12 +24,14 @@ def pushforward(energy: Energy, metric: Metric, x: State, tau: float, tolerance:
     """Push every point forward by the proximal map of a potential: x.A x/2 + b.x, or one that brings its own map (E1, E2)."""
     if not _by_points(metric, x):
         return None
-    points = atoms(x)[0]
+    points, weights = atoms(x)
     parts = split(energy, points.shape[1])
     if parts.temperature != 0.0:
         return None
     if not parts.rest:
         moved = _quadratic(parts, points, tau)
+    elif all(isinstance(term, QuadraticInteraction) for _, term in parts.rest):
+        moved = _to_the_mean(parts, points, weights, tau)
     else:
         moved = _own_map(parts, points, tau)
     if moved is None or (isinstance(x, Quantiles) and np.any(np.diff(moved[:, 0]) < 0.0)):
@@ -53,14 +56,30 @@ def _quadratic(parts: Parts, points: np.ndarray, tau: float) -> np.ndarray | Non
     a = np.zeros((dim, dim)) if parts.matrix is None else parts.matrix
     right = points - tau * parts.linear
     scalar = np.array_equal(a, a[0, 0] * np.eye(dim))
-    if 1.0 + tau * (a[0, 0] if scalar else float(np.linalg.eigvalsh(a)[0])) <= 0.0:
-        raise UnsupportedError(f"tau = {tau:g} is too large for this concave energy: the step has no minimiser")
+    _require_convex(a[0, 0] if scalar else float(np.linalg.eigvalsh(a)[0]), tau)
     if scalar:
         moved = right / (1.0 + tau * a[0, 0])
         return moved if parts.bounds is None else np.clip(moved, *parts.bounds)
     if parts.bounds is not None:
         return None
     return np.linalg.solve(np.eye(dim) + tau * a, right.T).T
+
+
+def _to_the_mean(parts: Parts, points: np.ndarray, weights: np.ndarray, tau: float) -> np.ndarray | None:
+    """Add a (x - mean) to the force: the mean moves as without it, offsets by (I + tau (A + a I)) y = offset (S6)."""
+    if parts.bounds is not None:
+        return None
+    pull = sum(factor * term.strength for factor, term in parts.rest if isinstance(term, QuadraticInteraction))
+    centre = _quadratic(replace(parts, rest=()), (weights @ points)[None, :], tau)
+    own = np.zeros((points.shape[1],) * 2) if parts.matrix is None else parts.matrix
+    tighter = replace(parts, rest=(), matrix=own + pull * np.eye(len(own)), linear=np.zeros(len(own)))
+    offsets = _quadratic(tighter, points - weights @ points, tau)
+    return None if centre is None or offsets is None else centre + offsets
+
+
+def _require_convex(constant: float, tau: float) -> None:
+    if 1.0 + tau * constant <= 0.0:
+        raise ValueError(f"tau must be below {-1.0 / constant:g} for this {constant:g}-convex energy, got a step of {tau:g}")
 
 
 def _own_map(parts: Parts, points: np.ndarray, tau: float) -> np.ndarray | None:

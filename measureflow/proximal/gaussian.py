@@ -36,9 +36,10 @@ def gaussian(energy: Energy, metric: Metric, x: State, tau: float, tolerance: To
 
 
 def _ornstein_uhlenbeck(parts: Parts, x: Gaussian, tau: float) -> Step:
-    """T Entropy + x.A x/2 + b.x: with M = I + tau A and B = M^(-1/2) S M^(-1/2) the step is
+    """Return the step under T Entropy + x.A x/2 + b.x (S2).
 
-    M^(-1/2) (B + 2 tau T I + (B^2 + 4 tau T B)^(1/2)) M^(-1/2) / 2  and  M^(-1) (m - tau b)  (S2).
+    With M = I + tau A and B = M^(-1/2) S M^(-1/2) it is M^(-1/2) (B + 2 tau T I + (B^2 + 4 tau T B)^(1/2)) M^(-1/2) / 2 and
+    M^(-1) (m - tau b).
     """
     a = np.zeros((x.dim, x.dim)) if parts.matrix is None else parts.matrix
     values, vectors = np.linalg.eigh(np.eye(x.dim) + tau * a)

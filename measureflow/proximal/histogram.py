@@ -29,6 +29,7 @@ from measureflow.states import Histogram, State
 LEAST = 1e-120
 SMALL = 1e-8
 HOLE = 1e-10
+NOTHING = 1e-18
 HALVINGS = 40
 MEMORY = 12
 BOUNDARY = 0.995
@@ -82,8 +83,9 @@ class _Problem:
     def __init__(self, energy: Energy, base: Histogram, tau: float) -> None:
         self.base, self.tau = base, tau
         self.edges, self.h, self.n = base.grid.edges[0], base.grid.cell_volume, len(base.masses)
+        self.masses = np.where(_below(base.masses, NOTHING), 0.0, base.masses)
         self.holes = _holes(base.masses)
-        self.total = np.concatenate([[0.0], np.cumsum(base.masses)])
+        self.total = np.concatenate([[0.0], np.cumsum(self.masses)])
         terms = [(c, term) for c, term in energy.terms() if c != 0.0 and not isinstance(term, Box)]
         self.energy = Sum(tuple(terms))
         self.internal = tuple((c, term) for c, term in terms if isinstance(term, InternalEnergy))
@@ -114,7 +116,7 @@ class _Problem:
         cuts = [0, *np.searchsorted(np.cumsum(p) - 0.5 * p, 0.5 * (levels[1:] + levels[:-1])).tolist(), self.n]
         for (face, shift), first, stop in zip(anchors, cuts[:-1], cuts[1:], strict=True):
             if first < stop:
-                base = self.base.masses, _levels(self.base.masses, face, 0.0)
+                base = self.masses, _levels(self.masses, face, 0.0)
                 transport_moments(p, _levels(p, face, shift), self.edges, *base, first, stop, moments)
         return moments
 
@@ -131,10 +133,8 @@ class _Problem:
         gap = float(np.sum(p * (z / self.h) ** 2)) if complementarity else 0.0
         return float(np.sqrt(np.sum(seen * force**2) + gap))
 
-    def direction(
-        self, point: _Point, barrier: np.ndarray, target: float, pairs: Pairs
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return Newton's change of the masses (n,) and of the levels at all faces (n + 1,); `barrier` z, complementarity aims at p z = target."""
+    def direction(self, point: _Point, barrier: np.ndarray, target: float, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+        """Return Newton's change of the masses (n,) and of the levels at all faces (n + 1,), aiming at p z = target from z = barrier."""
         spring = point.spring + barrier / point.p
         load = point.force + target * np.diff(1.0 / point.p) if target else point.force
         matrices = self.h * point.moments[3:]
@@ -156,7 +156,7 @@ class _Problem:
         pairs: Pairs = deque(maxlen=MEMORY)
         point: _Point | None = self.start()
         if point is None:
-            raise UnsupportedError("the energy must be finite on histograms with mass in every cell: no KL to a target with empty cells")
+            raise UnsupportedError("the energy must be finite where every cell has mass: a KL target may have no empty cells")
         z = np.zeros(self.n) if self.positive else self._first_multipliers(point)
         while point is not None:
             residual = self.residual(point, z)
@@ -167,7 +167,8 @@ class _Problem:
                 break
             point, z = self._advance(point, z, pairs)
             iteration += 1
-        raise not_converged(residual, goal, iteration)
+        hint = "try another tau" + (", a histogram without empty stretches between masses, or Quantiles" if self.holes else "")
+        raise not_converged(residual, goal, iteration, hint)
 
     def start(self) -> _Point | None:
         """Return the base mixed with some uniform mass."""
@@ -185,7 +186,7 @@ class _Problem:
         """Return the next point and multipliers."""
         target = 0.0
         if not self.positive:
-            balanced = self.residual(point, z, complementarity=False) <= self.residual(point, z)  / 2.0
+            balanced = self.residual(point, z, complementarity=False) <= self.residual(point, z) / 2.0
             target = (SHRINK if balanced else 1.0) * inner(point.p, z) / self.n
         dp, levels = self.direction(point, z, target, pairs)
         trial = self._search(point, z, dp, levels, target)
@@ -200,9 +201,7 @@ class _Problem:
             remember(pairs, np.cumsum(moved)[:-1], trial.force - point.force - np.diff(z / point.p * moved))
         return trial, z if self.positive else _multipliers(z, point.p, dp, target)
 
-    def _search(
-        self, start: _Point, z: np.ndarray, dp: np.ndarray, levels: np.ndarray, target: float
-    ) -> _Point | None:
+    def _search(self, start: _Point, z: np.ndarray, dp: np.ndarray, levels: np.ndarray, target: float) -> _Point | None:
         """Backtrack until phi (with its barrier) falls enough, or (rounding) until the residual falls."""
         shrinking = float(np.max(-dp / start.p, initial=0.0))
         length = 1.0 if self.positive or shrinking <= BOUNDARY else BOUNDARY / shrinking
@@ -272,10 +271,15 @@ def _levels(p: np.ndarray, face: int, level: float) -> np.ndarray:
     return result
 
 
+def _below(p: np.ndarray, share: float) -> np.ndarray:
+    """Return which cells hold less than a share of the mass on the lighter of their two sides."""
+    lighter = np.minimum(np.cumsum(p) - p, np.cumsum(p[::-1])[::-1] - p)
+    return np.asarray(p < share * lighter)
+
+
 def _holes(p: np.ndarray) -> list[tuple[int, int]]:
     """Return the inner faces (first, last) of every hole of the base law, where its quantile function jumps."""
-    lighter = np.minimum(np.cumsum(p) - p, np.cumsum(p[::-1])[::-1] - p)
-    empty = np.concatenate([[False], p < HOLE * lighter, [False]])
+    empty = np.concatenate([[False], _below(p, HOLE), [False]])
     starts, stops = np.flatnonzero(empty[1:] & ~empty[:-1]), np.flatnonzero(empty[:-1] & ~empty[1:])
     return list(zip(starts.tolist(), stops.tolist(), strict=True))
 

@@ -14,7 +14,7 @@ from measureflow.proximal.base import Step, Tolerance
 from measureflow.proximal.ordered import Ordered, ordered
 from measureflow.proximal.parts import split
 from measureflow.states import Gaussian, Histogram, Law, Particles, Quantiles, State, atoms
-from measureflow.transport.laws import level_means, level_values
+from measureflow.transport.laws import level_means, level_values, polyline
 from measureflow.transport.line import Polyline, atoms_polyline
 
 
@@ -38,15 +38,16 @@ def towards_target(energy: Energy, metric: Metric, x: State, tau: float, toleran
 
 def _move(term: Energy, law: Ordered, x: np.ndarray, tau: float) -> np.ndarray | None:
     """Minimise e_i(u) + |u - x_i|^2 / (2 tau) for every atom."""
-    if isinstance(term, EnergyDistance) and term.line is not None:
-        return _along_graph(x + 2.0 * tau * (np.arange(len(x)) + 0.5) / len(x), term.line.y, term.line.levels, 2.0 * tau)
+    if isinstance(term, EnergyDistance):
+        graph = polyline(term.target)
+        return _along_graph(x + 2.0 * tau * (np.arange(len(x)) + 0.5) / len(x), graph.y, graph.G, 2.0 * tau)
     if not isinstance(term, (SquaredWasserstein, Wasserstein1)) or term.target.dim != 1:
         return None
     target = _as_seen(term.target, law.base)
     if target is None:
         return None
     if isinstance(term, SquaredWasserstein):
-        return (x + tau * level_means(target, len(x))) / (1.0 + tau)
+        return np.asarray((x + tau * level_means(target, len(x))) / (1.0 + tau))
     if isinstance(law.base, Quantiles):
         return np.clip(level_values(target, len(x)), x - tau, x + tau)
     return _average_threshold(x, tau, atoms_polyline(atoms(target)[0][:, 0], atoms(target)[1]))
@@ -64,13 +65,14 @@ def _along_graph(right: np.ndarray, y: np.ndarray, levels: np.ndarray, slope: fl
     heights = y + slope * levels
     inside = np.interp(right, heights, y)
     inside = np.where(right < heights[0], right, inside)
-    return np.where(right > heights[-1], right - slope, inside)
+    return np.asarray(np.where(right > heights[-1], right - slope, inside))
 
 
 def _average_threshold(x: np.ndarray, tau: float, target: Polyline) -> np.ndarray:
     """Minimise the mean of |u - Q(s)| over the level cell of an atom, plus |u - x|^2 / (2 tau): a soft threshold.
 
-    The mean has the derivative 2 n (G(u) - i/n) - 1, kept in [-1, 1]: one crossing of the graph of u + 2 n tau G(u), then clipped.
+    The mean has the derivative 2 n (G(u) - i/n) - 1, kept in [-1, 1]: one crossing of the graph of u + 2 n tau G(u), then
+    clipped.
     """
     n = len(x)
     u = _along_graph(x + tau * (1.0 + 2.0 * np.arange(n)), target.y, target.G, 2.0 * n * tau)

@@ -105,11 +105,11 @@ def curvature(law: Ordered, terms: tuple[tuple[float, Energy], ...], u: np.ndarr
     return total
 
 
-def not_converged(residual: float, goal: float, iterations: int) -> ConvergenceError:
+def not_converged(residual: float, goal: float, iterations: int, hint: str = "try a smaller tau") -> ConvergenceError:
     """Return the error of a step that did not reach its tolerance."""
     return ConvergenceError(
         f"the inner problem did not reach its tolerance: residual {residual:.3g} > {goal:.3g} after {iterations} iterations; "
-        "try a smaller tau",
+        f"{hint}",
         residual,
         goal,
     )

@@ -29,6 +29,7 @@ from measureflow.proximal.base import Step, Tolerance
 from measureflow.proximal.ordered import (
     SOFTEST,
     Ordered,
+    Pairs,
     curvature,
     inner,
     isotonic,
@@ -163,7 +164,7 @@ class _Problem:
             gap = min(gap, 0.5 * (self.bounds[1] - self.bounds[0]) / self.n)
             room = (self.bounds[0], self.bounds[1] - gap * (self.n - 1))
         shift = gap * np.arange(self.n)
-        return isotonic(x - shift, None, room) + shift
+        return np.asarray(isotonic(x - shift, None, room) + shift)
 
     def _reached(self, width: float) -> bool:
         """Return whether a step spreads an atom at most to this width s: s^2 >= tau (pressure / density at density 1/s)."""
@@ -235,7 +236,8 @@ class _Problem:
 
 def _newton(problem: _Problem, tolerance: Tolerance) -> Step:
     law, goal = problem.law, problem.law.goal(tolerance.residual)
-    point, pairs = problem.at(problem.start()), deque(maxlen=MEMORY)  # type: Pairs
+    point = problem.at(problem.start())
+    pairs: Pairs = deque(maxlen=MEMORY)
     residual, iteration, method = np.inf, 0, "Newton"
     while point is not None:
         residual = problem.residual(point)

@@ -10,11 +10,23 @@ from measureflow.proximal.closed import identity, pushforward
 from measureflow.proximal.cone import on_cone
 from measureflow.proximal.descent import descend
 from measureflow.proximal.gaussian import gaussian
+from measureflow.proximal.histogram import even_cells
 from measureflow.proximal.line import towards_target
 from measureflow.proximal.quantiles import interior
+from measureflow.proximal.separable import by_points
 from measureflow.states import State
 
-SOLVERS: tuple[Solver, ...] = (identity, pushforward, gaussian, towards_target, interior, on_cone, descend)
+SOLVERS: tuple[Solver, ...] = (
+    identity,
+    pushforward,
+    gaussian,
+    towards_target,
+    by_points,
+    interior,
+    on_cone,
+    even_cells,
+    descend,
+)
 
 
 def solve_proximal(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tolerance) -> Step:

@@ -61,41 +61,59 @@ def _slope(term: Energy, u: np.ndarray) -> np.ndarray:
         return term.gradients(u[:, None])[:, 0]
     assert isinstance(term, Quadratic)
     a, b, _ = term.normal_form(1)
-    return np.asarray(a[0, 0] * u + b[0])
+    return np.asarray(float(a[0, 0]) * u + float(b[0]))
 
 
 def _order(x: State, u: np.ndarray) -> np.ndarray:
     return np.diff(u) if isinstance(x, Quantiles) else np.zeros(1)
 
 
-def _root(
-    x: np.ndarray, tau: float, slope: Callable[[np.ndarray], np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, int] | None:
+def _root(x: np.ndarray, tau: float, slope: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray, int] | None:
     """Solve u + tau slope(u) = x; return u, a bound for its error and the number of calls, None without a bracket."""
-    from scipy.optimize.elementwise import find_root
 
-    push = tau * slope(x)
-    reach, open_ = push.copy(), push != 0.0
-    for calls in range(DOUBLINGS):
-        ahead = x - reach
-        value = ahead + tau * slope(ahead) - x
-        open_ = value * push > 0.0
-        if not np.any(open_):
+    def equation(u: np.ndarray) -> np.ndarray:
+        return u + tau * slope(u) - x
+
+    start = equation(x)
+    reach = start.copy()
+    calls = 2
+    while True:
+        end = equation(x - reach)
+        beyond = end * start > 0.0
+        if not np.any(beyond):
             break
-        reach = np.where(open_, 2.0 * reach, reach)
-    else:
-        return None
+        if calls > DOUBLINGS:
+            return None
+        reach, calls = np.where(beyond, 2.0 * reach, reach), calls + 1
+    up = start > 0.0
+    ends = np.where(up, x - reach, x), np.where(up, x, x - reach), np.where(up, end, start), np.where(up, start, end)
+    u, error, more = _narrowed(equation, *ends)
+    return u, error, calls + more
 
-    def equation(u: np.ndarray, base: np.ndarray) -> np.ndarray:
-        return u + tau * slope(np.ascontiguousarray(u)) - base
 
-    moving = push != 0.0
-    u, error = x.copy(), np.zeros(len(x))
-    if np.any(moving):
-        ends = np.minimum(x, x - reach)[moving], np.maximum(x, x - reach)[moving]
-        found = find_root(equation, ends, args=(x[moving],))
-        u[moving] = found.x
-        width = np.abs(found.bracket[1] - found.bracket[0])
-        error[moving] = np.minimum(np.abs(found.f_x), width)
-        calls += int(np.max(found.nfev))
-    return u, error, calls + 2
+def _narrowed(
+    equation: Callable[[np.ndarray], np.ndarray], lo: np.ndarray, hi: np.ndarray, at_lo: np.ndarray, at_hi: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Shrink brackets [lo, hi] by secants and halvings in turn; return the roots, bounds for their errors, the calls."""
+    u = np.where(np.abs(at_lo) < np.abs(at_hi), lo, hi)
+    best, spread = np.minimum(np.abs(at_lo), np.abs(at_hi)), np.abs(lo) + np.abs(hi)
+    error, calls, side = np.minimum(best, hi - lo), 0, np.zeros(len(lo), dtype=np.int8)
+    while calls < 3 * DOUBLINGS and np.any(error > 4.0 * np.finfo(float).eps * spread):
+        middle = 0.5 * (lo + hi)
+        if calls % 4 != 3:
+            rise = at_hi - at_lo
+            secant = lo - at_lo * np.divide(hi - lo, rise, out=np.zeros_like(rise), where=rise > 0.0)
+            middle = np.where((rise > 0.0) & (secant > lo) & (secant < hi), secant, middle)
+        value = equation(middle)
+        up = value > 0.0
+        # Illinois: an end that stays twice counts half, so that the next secant leans towards it
+        at_lo, at_hi = (
+            np.where(up, np.where(side > 0, 0.5 * at_lo, at_lo), value),
+            np.where(up, value, np.where(side < 0, 0.5 * at_hi, at_hi)),
+        )
+        lo, hi, side = np.where(up, lo, middle), np.where(up, middle, hi), np.where(up, 1, -1)
+        better = np.abs(value) < best
+        u, best = np.where(better, middle, u), np.where(better, np.abs(value), best)
+        u = np.where(hi - lo < best, 0.5 * (lo + hi), u)
+        error, calls = np.minimum(best, hi - lo), calls + 1
+    return u, error, calls

@@ -7,6 +7,8 @@ every inner solver of the package serves here too.
 
 from __future__ import annotations
 
+from typing import final
+
 import numpy as np
 
 from measureflow.errors import ConvergenceError
@@ -16,6 +18,7 @@ from measureflow.schemes.info import Move, States, StepInfo
 RESIDUAL = 1e-10
 ROUNDING = 1e-14
 ROUNDS = 60
+HALVINGS = 12
 
 
 def regularised_nash(move: Move, metrics: tuple[Metric, ...], states: States) -> tuple[States, tuple[StepInfo, ...]]:
@@ -27,84 +30,101 @@ def regularised_nash(move: Move, metrics: tuple[Metric, ...], states: States) ->
         If the distance between the states and their best replies stays above 1e-10 max(1, size of the states).
     """
     if len(states) == 1:
-        new, info = move(0, states[0], states)
-        return (new,), (info,)
-    charts = [metric.chart(x) for metric, x in zip(metrics, states, strict=True)]
-    shapes = [chart.origin.shape for chart in charts[1:]]
-    cuts = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
-
-    def unpack(z: np.ndarray) -> list[np.ndarray]:
-        return [part.reshape(shape) for part, shape in zip(np.split(z, cuts), shapes, strict=True)]
-
-    def replies(z: np.ndarray) -> tuple[States, tuple[StepInfo, ...]]:
-        others = tuple(chart.state(chart.project(part)) for chart, part in zip(charts[1:], unpack(z), strict=True))
-        first, report = move(0, states[0], states[:1] + others)
-        seen: States = (first, *others)
-        results = [move(player, states[player], seen) for player in range(1, len(states))]
-        return (first, *(reply for reply, _ in results)), (report, *(info for _, info in results))
-
-    def coordinates(new: States) -> np.ndarray:
-        return np.concatenate([chart.log(x).ravel() for chart, x in zip(charts[1:], new[1:], strict=True)])
-
-    def gap(z: np.ndarray) -> np.ndarray:
-        return coordinates(replies(z)[0]) - z
-
-    def size(difference: np.ndarray) -> float:
-        return float(np.sqrt(sum(chart.norm(part) ** 2 for chart, part in zip(charts[1:], unpack(difference), strict=True))))
-
-    start = np.concatenate([chart.origin.ravel() for chart in charts[1:]])
-    scale = max(1.0, size(start))
-    goal = RESIDUAL * scale
-    root, rounds = _newton_krylov(gap, size, coordinates(replies(start)[0]), goal, ROUNDING * scale)
-    new, infos = replies(root)
-    residual = size(coordinates(new) - root)
-    if residual > goal:
+        alone, info = move(0, states[0], states)
+        return (alone,), (info,)
+    problem = _BestReplies(move, metrics, states)
+    root, rounds = _newton_krylov(problem)
+    new, infos = problem.replies(root)
+    residual = problem.size(problem.coordinates(new) - root)
+    if residual > problem.goal:
         raise ConvergenceError(
-            f"the implicit coupling did not reach its tolerance: residual {residual:.3g} > {goal:.3g}; try a smaller tau",
+            f"the implicit coupling did not reach its tolerance: residual {residual:.3g} > {problem.goal:.3g}; try a smaller tau",
             residual,
-            goal,
+            problem.goal,
         )
     return new, tuple(StepInfo(i.distance, max(i.residual, residual), i.iterations + rounds) for i in infos)
 
 
-def _newton_krylov(  # type: ignore[no-untyped-def]
-    gap, size, z: np.ndarray, goal: float, rounding: float
-) -> tuple[np.ndarray, int]:
-    """Solve gap(z) = 0 by Newton with GMRES on differences of the gap; returns the best point and the number of rounds.
+@final
+class _BestReplies:
+    """The map z -> reply(z) on the new coordinates of all players but the first."""
 
-    Below `goal` it goes on while rounds still gain a factor of 4, down to `rounding`: closed-form replies are exact.
+    def __init__(self, move: Move, metrics: tuple[Metric, ...], states: States) -> None:
+        self.move = move
+        self.states = states
+        self.charts = [metric.chart(x) for metric, x in zip(metrics[1:], states[1:], strict=True)]
+        self.cuts = np.cumsum([chart.origin.size for chart in self.charts])[:-1]
+        scale = max(1.0, self.size(np.concatenate([chart.origin.ravel() for chart in self.charts])))
+        self.goal, self.rounding = RESIDUAL * scale, ROUNDING * scale
+
+    def unpack(self, z: np.ndarray) -> list[np.ndarray]:
+        """Return each player's part of z in the shape of its chart."""
+        return [part.reshape(c.origin.shape) for part, c in zip(np.split(z, self.cuts), self.charts, strict=True)]
+
+    def replies(self, z: np.ndarray) -> tuple[States, tuple[StepInfo, ...]]:
+        """Return the first player's step against z, and the others' against that and z."""
+        others = tuple(chart.state(chart.project(part)) for chart, part in zip(self.charts, self.unpack(z), strict=True))
+        first, report = self.move(0, self.states[0], self.states[:1] + others)
+        seen: States = (first, *others)
+        results = [self.move(player, self.states[player], seen) for player in range(1, len(self.states))]
+        return (first, *(reply for reply, _ in results)), (report, *(info for _, info in results))
+
+    def coordinates(self, new: States) -> np.ndarray:
+        """Return the coordinates of all players but the first."""
+        return np.concatenate([chart.log(x).ravel() for chart, x in zip(self.charts, new[1:], strict=True)])
+
+    def gap(self, z: np.ndarray) -> np.ndarray:
+        """Return reply(z) - z."""
+        return self.coordinates(self.replies(z)[0]) - z
+
+    def size(self, difference: np.ndarray) -> float:
+        """Return the product distance that a difference of coordinates stands for."""
+        parts = zip(self.charts, self.unpack(difference), strict=True)
+        return float(np.sqrt(sum(chart.norm(part) ** 2 for chart, part in parts)))
+
+
+def _newton_krylov(problem: _BestReplies) -> tuple[np.ndarray, int]:
+    """Solve gap(z) = 0 by Newton with GMRES on differences of the gap; returns the last point and the number of rounds.
+
+    Below the goal it goes on while rounds still gain a factor of 4, down to rounding: closed-form replies are exact.
     """
-    from scipy.sparse.linalg import LinearOperator, gmres
-
-    value = gap(z)
-    before = np.inf
-    for done in range(ROUNDS):
-        now = size(value)
-        if now <= rounding or (now <= goal and now > 0.25 * before):
-            return z, done
+    z = problem.coordinates(problem.replies(np.concatenate([chart.origin.ravel() for chart in problem.charts]))[0])
+    value, before = problem.gap(z), np.inf
+    for rounds in range(ROUNDS):
+        now = problem.size(value)
+        if now <= problem.rounding or (now <= problem.goal and now > 0.25 * before):
+            return z, rounds
         before = now
-        scale = 1e-7 * max(1.0, float(np.linalg.norm(z)))
-
-        def derivative(v: np.ndarray, z: np.ndarray = z, value: np.ndarray = value, scale: float = scale) -> np.ndarray:
-            length = float(np.linalg.norm(v))
-            return v * 0.0 if length == 0.0 else (gap(z + (scale / length) * v) - value) * (length / scale)
-
-        operator = LinearOperator((len(z), len(z)), matvec=derivative, dtype=np.float64)
-        direction, _ = gmres(operator, -value, rtol=1e-5, restart=min(30, len(z)), maxiter=2)
-        z, value = _damped(gap, size, z, value, direction)
+        z, value = _damped(problem, z, value, _newton_direction(problem, z, value))
     return z, ROUNDS
 
 
-def _damped(gap, size, z: np.ndarray, value: np.ndarray, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
+def _newton_direction(problem: _BestReplies, z: np.ndarray, value: np.ndarray) -> np.ndarray:
+    from scipy.sparse.linalg import LinearOperator, gmres
+
+    scale = 1e-7 * max(1.0, float(np.linalg.norm(z)))
+
+    def derivative(v: np.ndarray) -> np.ndarray:
+        length = float(np.linalg.norm(v))
+        return v * 0.0 if length == 0.0 else (problem.gap(z + (scale / length) * v) - value) * (length / scale)
+
+    operator = LinearOperator((len(z), len(z)), matvec=derivative, dtype=np.float64)
+    direction, _ = gmres(operator, -value, rtol=1e-5, restart=min(30, len(z)), maxiter=2)
+    return np.asarray(direction)
+
+
+def _damped(
+    problem: _BestReplies, z: np.ndarray, value: np.ndarray, direction: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Step along `direction`, halved until the gap shrinks; a plain best reply if it never does."""
-    length, now = 1.0, size(value)
-    for _ in range(12):
+    length, now = 1.0, problem.size(value)
+    for _ in range(HALVINGS):
         try:
-            trial = gap(z + length * direction)
+            trial = problem.gap(z + length * direction)
         except ValueError:
             length *= 0.5
             continue
-        if size(trial) < (1.0 - 1e-4 * length) * now:
+        if problem.size(trial) < (1.0 - 1e-4 * length) * now:
             return z + length * direction, trial
         length *= 0.5
-    return z + value, gap(z + value)
+    return z + value, problem.gap(z + value)

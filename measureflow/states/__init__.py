@@ -1,11 +1,11 @@
 """States: laws, points and fields, immutable and checked."""
 
+from measureflow.states import draw as draw
 from measureflow.states.base import Law as Law
 from measureflow.states.base import State as State
 from measureflow.states.base import atoms as atoms
 from measureflow.states.base import generator as generator
 from measureflow.states.base import moments as moments
-from measureflow.states.draw import draw as draw
 from measureflow.states.field import Field as Field
 from measureflow.states.gaussian import Gaussian as Gaussian
 from measureflow.states.grid import Grid as Grid

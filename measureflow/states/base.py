@@ -59,6 +59,9 @@ class State(ABC):
     def __len__(self) -> int:
         return len(self.coordinates)
 
+    def __neg__(self) -> np.ndarray:
+        return -self.coordinates
+
     def __getitem__(self, index: Any) -> Any:
         return self.coordinates[index]
 
@@ -74,7 +77,6 @@ def _binary(name: str) -> Any:
 for _name in ("add", "sub", "mul", "truediv", "pow", "matmul"):
     for _side in ("__", "__r"):
         setattr(State, f"{_side}{_name}__", _binary(f"{_side}{_name}__"))
-State.__neg__ = lambda self: -np.asarray(self)  # type: ignore[attr-defined]
 
 
 class Law(State):
@@ -198,7 +200,8 @@ def weighted_moments(points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarra
     """Return mean (d,) and covariance (d, d) of atoms (n, d) with weights (n,)."""
     mean = weights @ points
     centred = points - mean
-    return mean, (centred * weights[:, None]).T @ centred
+    cov = (centred * weights[:, None]).T @ centred
+    return mean, 0.5 * (cov + cov.T)
 
 
 def normalised(name: str, weights: np.ndarray) -> np.ndarray:

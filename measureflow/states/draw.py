@@ -102,7 +102,7 @@ def png(state: State) -> bytes | None:
     draw(state, axes)
     tidy(axes, 8.0)
     text = repr(state)
-    axes.set_title(text if len(text) <= 52 else text[:49] + "...", fontsize=7.0)
+    figure.suptitle(text if len(text) <= 48 else text[:45] + "...", fontsize=7.0)
     return png_bytes(figure, 120.0)
 
 

@@ -85,19 +85,24 @@ class Grid:
     @cached_property
     def edges(self) -> tuple[np.ndarray, ...]:
         """Faces of the cells, one array (n_k + 1,) a dimension."""
-        return tuple(np.linspace(lo, hi, k + 1) for (lo, hi), k in zip(self.bounds, self.shape, strict=True))
+        return tuple(_kept(np.linspace(lo, hi, k + 1)) for (lo, hi), k in zip(self.bounds, self.shape, strict=True))
 
     @cached_property
     def axes(self) -> tuple[np.ndarray, ...]:
         """Centres of the cells, one array (n_k,) a dimension."""
-        return tuple(0.5 * (edge[1:] + edge[:-1]) for edge in self.edges)
+        return tuple(_kept(0.5 * (edge[1:] + edge[:-1])) for edge in self.edges)
 
     @cached_property
     def centres(self) -> np.ndarray:
         """Centres of all cells, shape (n1, ..., nd, d)."""
-        return np.stack(np.meshgrid(*self.axes, indexing="ij"), axis=-1)
+        return _kept(np.stack(np.meshgrid(*self.axes, indexing="ij"), axis=-1))
 
     @property
     def points(self) -> np.ndarray:
         """Centres of all cells as a list, shape (n1 * ... * nd, d)."""
         return self.centres.reshape(-1, self.dim)
+
+
+def _kept(values: np.ndarray) -> np.ndarray:
+    values.flags.writeable = False
+    return values

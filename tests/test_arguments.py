@@ -1,0 +1,580 @@
+"""Every public argument, given values it must refuse: the error is a ValueError or TypeError that names the argument.
+
+A row of the table is a call with one bad value. Nothing else may leak (AssertionError, IndexError, numba errors, warnings,
+which are errors here), and nothing may hang.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import measureflow as mf
+from measureflow import energies as e
+from measureflow import games as g
+
+NAN, INF = float("nan"), float("inf")
+SECONDS = 5.0
+
+# --- values ------------------------------------------------------------------------------------------------------------
+
+ANYTHING: dict[str, Any] = {
+    "string": "three",
+    "bytes": b"3",
+    "complex": 1j,
+    "bool": True,
+    "none": None,
+    "object": object(),
+    "dict": {},
+    "set": {1.0},
+    "generator": (k for k in range(3)),
+    "empty": [],
+    "ragged": [[1.0], [1.0, 2.0]],
+    "objects": np.array([None, 1.0]),
+    "strings": ["a", "b"],
+    "nan": NAN,
+    "infinity": INF,
+    "huge": 10**400,
+    "too many digits": 10**5000,
+}
+"""Wrong for a number; no entry is a state, an energy, a function or a path."""
+
+
+def without(*labels: str) -> dict[str, Any]:
+    return {label: value for label, value in ANYTHING.items() if label not in labels}
+
+
+NUMBER = ANYTHING | {"minus infinity": -INF, "list": [1.0], "array": np.ones(2), "string of a number": "1.0", "type": float}
+POSITIVE = NUMBER | {"zero": 0.0, "negative": -1.0, "minus zero": -0.0}
+INTEGER = ANYTHING | {"float": 2.0, "array": np.ones(2, int), "negative": -1, "string of a number": "1"}
+COUNT = INTEGER | {"zero": 0}
+SEED = {label: value for label, value in INTEGER.items() if label not in ("huge", "too many digits", "none")}
+ARRAY = without("bool", "nan", "infinity") | {
+    "complex entries": [1j, 2.0],
+    "bool entries": [True, False],
+    "nan entry": [[NAN, 1.0], [1.0, 2.0]],
+    "infinite entry": [[0.0, INF], [1.0, 2.0]],
+    "huge entry": [[10**400, 1.0]],
+    "objects in rows": np.array([[None, 1.0]], dtype=object),
+    "strings in rows": [["1.0", "2.0"]],
+    "4-D": np.zeros((1, 1, 1, 1)),
+    "wide float": np.array([[np.longdouble("1e400")]]),
+    "dates": np.array(["2020-01-01"], dtype="datetime64[D]"),
+}
+FUNCTION = without() | {"number": 1.0, "array": np.ones(2)}
+CHOICE = ANYTHING | {"unknown": "nonsense", "number": 0.5, "array": np.ones(2), "type": str, "wrong case": "AUTO"}
+FLAG = without("bool") | {"one": 1, "zero": 0.0, "string of a flag": "True", "array": np.array([True, False])}
+OBJECT = ANYTHING | {"number": 1.0, "array": np.ones(2), "function": len, "type": mf.Vector}
+OPTIONAL = "none"
+
+# --- good values -------------------------------------------------------------------------------------------------------
+
+GRID = mf.Grid([(0.0, 1.0)], (4,))
+LINE = mf.Particles([[0.0], [1.0]])
+PLANE = mf.Particles([[0.0, 1.0], [2.0, 3.0]])
+QUANTILES = mf.Quantiles([0.0, 1.0, 2.0])
+HISTOGRAM = mf.Histogram([0.25, 0.25, 0.5, 0.0], GRID)
+NORMAL = mf.Gaussian(0.0, 1.0)
+VECTOR = mf.Vector([1.0, 2.0])
+FIELD = mf.Field([0.0, 1.0, 0.0, 2.0], GRID)
+WELL = e.Quadratic()
+CRITIC = g.FeatureCritic(lambda x: x, lambda x: np.ones((len(x), 1, 1)))
+LONG = mf.Vector([1.0, 2.0, 3.0])
+NEURONS = mf.Particles([[1.0, 0.5, 0.0], [-1.0, 1.0, 0.2]])
+SADDLE = g.Bilinear(1.0)
+PAIR = (mf.Vector(1.0), mf.Vector(0.0))
+W2 = mf.Wasserstein()
+
+
+def first(x: np.ndarray) -> np.ndarray:
+    return x[..., 0]
+
+
+def dot(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return x @ y.T
+
+
+def kernel_game(**changed: Any) -> g.KernelGame:
+    return g.KernelGame(**{"k": dot, "grad_x": dot, "grad_y": dot} | changed)
+
+
+def gan(**changed: Any) -> g.GAN:
+    return g.GAN(**{"target": LINE, "critic": CRITIC} | changed)
+
+
+def solve(**changed: Any) -> mf.Solution:
+    return mf.solve(**{"problem": WELL, "initial": VECTOR, "t_span": 1.0, "tau": 0.5} | changed)
+
+
+def play(**changed: Any) -> mf.Solution:
+    return solve(**{"problem": SADDLE, "initial": PAIR} | changed)
+
+
+def learn(**changed: Any) -> mf.Solution:
+    return solve(**{"problem": e.MMD(LINE, "gaussian"), "initial": LINE, "batch": 1, "seed": 0} | changed)
+
+
+FLOW = solve()
+DUEL = play()
+
+# --- the table ---------------------------------------------------------------------------------------------------------
+
+Call = Callable[[Any], Any]
+TABLE: list[tuple[str, str, Call, dict[str, Any]]] = []
+
+
+def refuse(label: str, name: str, call: Call, /, *groups: dict[str, Any], skip: tuple[str, ...] = (), **more: Any) -> None:
+    """Add rows for one argument: the values of the groups (less those in `skip`) and those of `more`."""
+    values = {what: value for group in groups for what, value in group.items() if what not in skip}
+    TABLE.append((label, name, call, values | more))
+
+
+# states
+refuse("Particles", "points", lambda v: mf.Particles(v), ARRAY, NUMBER, one_dimension=[1.0, 2.0], none_there=np.ones((0, 2)),
+       no_dimension=np.ones((2, 0)), three_dimensions=np.ones((2, 2, 2)))  # fmt: skip
+refuse("Particles", "weights", lambda v: mf.Particles([[0.0], [1.0]], v), ARRAY, NUMBER, skip=("none",), negative=[1.5, -0.5],
+       zero=[1.0, 0.0], sum_two=[1.0, 1.0], too_many=[0.2, 0.3, 0.5], column=[[0.5], [0.5]], huge_sum=[1e308, 1e308])  # fmt: skip
+refuse("Grid", "bounds", lambda v: mf.Grid(v, (4,)), ARRAY, NUMBER, reversed=[(1.0, 0.0)], point=[(1.0, 1.0)], flat=(0.0, 1.0),
+       three_columns=[(0.0, 1.0, 2.0)], four_dimensions=[(0.0, 1.0)] * 4, huge_width=[(-1e308, 1e308)],
+       no_width=[(0.0, 5e-324)], rounding=[(1.0, 1.0 + 1e-15)])  # fmt: skip
+refuse("Grid", "shape", lambda v: mf.Grid([(0.0, 1.0)], v), COUNT, two=(2, 2), zero_in=(0,), float_in=(2.0,), bool_in=(True,),
+       huge_in=(10**400,), string_in=("2",))  # fmt: skip
+refuse("Grid", "periodic", lambda v: mf.Grid([(0.0, 1.0)], (4,), v), FLAG, two=(True, False), number_in=(1,), none_in=(None,))
+refuse("Histogram", "masses", lambda v: mf.Histogram(v, GRID), ARRAY, NUMBER, negative=[0.5, 0.75, -0.25, 0.0], sum_two=[0.5] * 4,
+       too_few=[0.5, 0.5], zeros=np.zeros(4), huge_sum=[1e308] * 4, matrix=np.full((2, 2), 0.25))  # fmt: skip
+refuse("Histogram", "grid", lambda v: mf.Histogram([1.0], v), OBJECT)
+refuse("from_density", "f", lambda v: mf.Histogram.from_density(v, GRID), FUNCTION)
+refuse("from_density", "grid", lambda v: mf.Histogram.from_density(first, v), OBJECT)
+refuse("from_density", "f", lambda v: mf.Histogram.from_density(lambda x: v + 0.0 * x[..., 0], GRID), negative=-1.0, zero=0.0)
+refuse("Quantiles", "values", lambda v: mf.Quantiles(v), ARRAY, NUMBER, skip=("list", "array"), decreasing=[1.0, 0.0], column=[[0.0], [1.0]])
+refuse("Gaussian", "mean", lambda v: mf.Gaussian(v, 1.0), ARRAY, matrix=np.eye(2), nan=NAN, infinity=INF, bool=True)
+refuse("Gaussian", "cov", lambda v: mf.Gaussian([0.0, 0.0], v), ARRAY, negative=-1.0, nan=NAN, infinity=INF, bool=True, too_small=[[1.0]],
+       skew=[[1.0, 0.5], [0.0, 1.0]], indefinite=[[1.0, 2.0], [2.0, 1.0]], huge_skew=[[1e308, 1e308], [-1e308, 1e308]])  # fmt: skip
+refuse("Vector", "values", lambda v: mf.Vector(v), ARRAY, matrix=np.eye(2), nan=NAN, infinity=INF, bool=True)
+refuse("Field", "values", lambda v: mf.Field(v, GRID), ARRAY, NUMBER, too_few=[0.0, 1.0], matrix=np.eye(2))
+refuse("Field", "grid", lambda v: mf.Field([1.0], v), OBJECT)
+for law in (LINE, QUANTILES, HISTOGRAM, NORMAL):
+    kind = type(law).__name__
+    refuse(f"{kind}.sample", "n", lambda v, law=law: law.sample(v, 0), COUNT)
+    refuse(f"{kind}.sample", "seed", lambda v, law=law: law.sample(2, v), SEED)
+    refuse(f"{kind}.to_quantiles", "n", lambda v, law=law: law.to_quantiles(v), COUNT, skip=("none",))
+refuse("to_quantiles", "n", lambda v: mf.Particles([[0.0], [1.0]], [0.4, 0.6]).to_quantiles(v), none=None)
+refuse("Gaussian.to_quantiles", "n", lambda v: NORMAL.to_quantiles(v), none=None)
+refuse("Gaussian.to_histogram", "grid", lambda v: NORMAL.to_histogram(v), OBJECT)
+refuse("Gaussian.to_histogram", "grid", lambda v: NORMAL.to_histogram(v), plane=mf.Grid([(0.0, 1.0)] * 2, (2, 2)))
+refuse("Gaussian.to_histogram", "grid", lambda v: NORMAL.to_histogram(v), far=mf.Grid([(1e6, 2e6)], (2,)))
+refuse("Gaussian.density", "points", lambda v: NORMAL.density(v), ARRAY, skip=("4-D",), plane=np.zeros((3, 2)), number=1.0)
+for state, name in ((PLANE, "points"), (QUANTILES, "values"), (HISTOGRAM, "masses"), (NORMAL, "coordinates"), (VECTOR, "values"),
+                    (FIELD, "values")):  # fmt: skip
+    refuse(f"{type(state).__name__}.replace", name, lambda v, state=state: state.replace(v), ARRAY, NUMBER, skip=("array",),
+           too_many=np.ones((9, 9)), nan_entries=np.full(state.coordinates.shape, NAN))  # fmt: skip
+refuse("Quantiles.replace", "values", lambda v: QUANTILES.replace(v), decreasing=np.array([1.0, 0.0, 2.0]))
+refuse("Histogram.replace", "masses", lambda v: HISTOGRAM.replace(v), negative=np.array([1.5, -0.5, 0.0, 0.0]), sum_four=np.ones(4))
+refuse("Gaussian.replace", "cov", lambda v: NORMAL.replace(v), negative=np.array([[0.0], [-1.0]]))
+
+# metrics
+refuse("Wasserstein", "p", lambda v: mf.Wasserstein(v), CHOICE, skip=("bool",), three=3, half=0.5, bool=True)
+refuse("Wasserstein", "method", lambda v: mf.Wasserstein(method=v), CHOICE)
+refuse("Wasserstein", "epsilon", lambda v: mf.Wasserstein(epsilon=v), POSITIVE)
+refuse("Wasserstein", "projections", lambda v: mf.Wasserstein(projections=v), COUNT)
+refuse("Wasserstein", "seed", lambda v: mf.Wasserstein(seed=v), INTEGER, too_large=2**32)
+refuse("Sobolev", "order", lambda v: mf.Sobolev(v), NUMBER)
+for metric, state in ((W2, PLANE), (mf.Euclidean(), VECTOR), (mf.Sobolev(), FIELD)):
+    kind = type(metric).__name__
+    refuse(f"{kind}.distance", "a", lambda v, m=metric, x=state: m.distance(v, x), OBJECT)
+    refuse(f"{kind}.distance", "b", lambda v, m=metric, x=state: m.distance(x, v), OBJECT)
+    refuse(f"{kind}.geodesic", "a", lambda v, m=metric, x=state: m.geodesic(v, x, 0.5), OBJECT)
+    refuse(f"{kind}.geodesic", "b", lambda v, m=metric, x=state: m.geodesic(x, v, 0.5), OBJECT)
+    refuse(f"{kind}.geodesic", "s", lambda v, m=metric, x=state: m.geodesic(x, x, v), NUMBER, below=-0.1, above=1.1)
+refuse("distance", "a", lambda v: mf.distance(v, VECTOR), OBJECT)
+refuse("distance", "b", lambda v: mf.distance(VECTOR, v), OBJECT)
+refuse("distance", "metric", lambda v: mf.distance(VECTOR, VECTOR, v), OBJECT, skip=("none",))
+refuse("distance", "a and b", lambda v: mf.distance(PLANE, v), other_dimension=LINE)
+refuse("distance", "a and b", lambda v: mf.distance(VECTOR, v), other_size=mf.Vector([1.0]), other_kind=FIELD)
+refuse("distance", "a and b", lambda v: mf.distance(FIELD, v), other_grid=mf.Field(np.ones(4), mf.Grid([(0.0, 2.0)], (4,))))
+
+# energies
+refuse("Potential", "V", lambda v: e.Potential(v), FUNCTION)
+refuse("Potential", "grad", lambda v: e.Potential(first, v), FUNCTION, skip=(OPTIONAL,))
+refuse("Potential", "prox", lambda v: e.Potential(first, prox=v), FUNCTION, skip=(OPTIONAL,))
+refuse("Potential", "convexity", lambda v: e.Potential(first, convexity=v), NUMBER, skip=(OPTIONAL,))
+refuse("Interaction", "W", lambda v: e.Interaction(v), FUNCTION)
+refuse("Interaction", "grad", lambda v: e.Interaction(first, v), FUNCTION, skip=(OPTIONAL,))
+refuse("Interaction", "singular", lambda v: e.Interaction(first, singular=v), FLAG)
+refuse("Interaction", "convexity", lambda v: e.Interaction(first, convexity=v), NUMBER, skip=(OPTIONAL,))
+refuse("Function", "f", lambda v: e.Function(v, first), FUNCTION)
+refuse("Function", "grad", lambda v: e.Function(first, v), FUNCTION)
+refuse("Function", "convexity", lambda v: e.Function(first, first, convexity=v), NUMBER, skip=(OPTIONAL,))
+refuse("Quadratic", "matrix", lambda v: e.Quadratic(v), ARRAY, nan=NAN, bool=True, row=[1.0, 2.0], wide=np.ones((1, 2)),
+       skew=[[1.0, 2.0], [0.0, 1.0]], wrong_size=np.ones((3, 2)))  # fmt: skip
+refuse("Quadratic", "centre", lambda v: e.Quadratic(1.0, v), ARRAY, skip=(OPTIONAL,), nan=NAN, bool=True, matrix=np.eye(2))
+refuse("Quadratic", "linear", lambda v: e.Quadratic(1.0, linear=v), ARRAY, skip=(OPTIONAL,), nan=NAN, bool=True, matrix=np.eye(2))
+refuse("Quadratic", "matrix, centre and linear", lambda v: e.Quadratic(np.eye(2), v), too_long=[1.0, 2.0, 3.0])
+refuse("Box", "lo", lambda v: e.Box(v, 1.0), NUMBER)
+refuse("Box", "hi", lambda v: e.Box(0.0, v), POSITIVE)
+refuse("Entropy", "temperature", lambda v: e.Entropy(v), POSITIVE)
+refuse("PowerEntropy", "m", lambda v: e.PowerEntropy(v), POSITIVE, one=1.0, one_int=1)
+refuse("KL", "target", lambda v: e.KL(v), OBJECT, particles=LINE, quantiles=QUANTILES, singular=mf.Gaussian(0.0, 0.0), vector=VECTOR)
+refuse("MMD", "target", lambda v: e.MMD(v, "gaussian"), OBJECT, normal=NORMAL, vector=VECTOR)
+refuse("MMD", "kernel", lambda v: e.MMD(LINE, v), CHOICE, skip=("type",))
+refuse("MMD", "bandwidth", lambda v: e.MMD(LINE, "gaussian", v), POSITIVE)
+refuse("EnergyDistance", "target", lambda v: e.EnergyDistance(v), OBJECT, normal=NORMAL, field=FIELD)
+refuse("SquaredWasserstein", "target", lambda v: e.SquaredWasserstein(v), OBJECT, vector=VECTOR, field=FIELD)
+refuse("Wasserstein1", "target", lambda v: e.Wasserstein1(v), OBJECT, vector=VECTOR)
+for target_energy in (e.SquaredWasserstein, e.Wasserstein1, e.MMD, e.EnergyDistance, e.KL):
+    def attract(v: Any, kind: Any = target_energy) -> Any:
+        return (kind(v, "gaussian") if kind is e.MMD else kind(v)).value(mf.Gaussian([0.0] * 2, 1.0) if kind is e.KL else PLANE)
+    refuse(target_energy.__name__, "target", attract, other_dimension=NORMAL if target_energy is e.KL else LINE)
+refuse("GaussianKernel", "bandwidth", lambda v: e.GaussianKernel(v), POSITIVE)
+refuse("LaplaceKernel", "bandwidth", lambda v: e.LaplaceKernel(v), POSITIVE)
+refuse("UserKernel", "k", lambda v: e.UserKernel(v), FUNCTION)
+refuse("UserKernel", "grad_x", lambda v: e.UserKernel(dot, v), FUNCTION, skip=(OPTIONAL,))
+for energy in (WELL, e.Entropy(), WELL + e.Entropy(), e.Box(0.0, 1.0), e.EnergyDistance(LINE), e.Function(first, first)):
+    for method in ("value", "gradient", "value_and_gradient"):
+        refuse(f"{energy!r}.{method}", "state", lambda v, f=getattr(energy, method): f(v), OBJECT)
+refuse("energy * factor", "factor", lambda v: WELL * v, NUMBER, energy=WELL)
+refuse("factor * energy", "factor", lambda v: v * WELL, NUMBER)
+refuse("factor * energy", "factor", lambda v: v * (1e308 * WELL), overflow=1e308)
+refuse("energy + other", "operand", lambda v: WELL + v, OBJECT)
+refuse("energy - other", "operand", lambda v: WELL - v, OBJECT)
+refuse("other + energy", "operand", lambda v: v + WELL, OBJECT, skip=("array", "objects", "string", "bytes", "strings", "empty", "ragged"))
+
+# games
+refuse("Game", "energies", lambda v: g.Game(v), ANYTHING, one=WELL, skip=("ragged", "strings"))
+refuse("Game", "energies[0]", lambda v: g.Game([v]), OBJECT, skip=("function", "type"))
+refuse("Game", "energies[1]", lambda v: g.Game([WELL, v]), OBJECT, skip=("function", "type"))
+refuse("ZeroSum", "payoff", lambda v: g.ZeroSum(v), FUNCTION)
+refuse("Bilinear", "C", lambda v: g.Bilinear(v), ARRAY, nan=NAN, bool=True, row=[1.0, 2.0])
+refuse("LinearQuadratic", "P", lambda v: g.LinearQuadratic(v, np.eye(2), 1.0), ARRAY, nan=NAN, row=[1.0, 2.0],
+       too_large=np.eye(3), skew=[[1.0, 2.0], [0.0, 1.0]])  # fmt: skip
+refuse("LinearQuadratic", "C", lambda v: g.LinearQuadratic(1.0, v, 1.0), ARRAY, nan=NAN, bool=True, row=[1.0, 2.0])
+refuse("LinearQuadratic", "Q", lambda v: g.LinearQuadratic(1.0, np.eye(2), v), ARRAY, nan=NAN, row=[1.0, 2.0],
+       too_large=np.eye(3), skew=[[1.0, 2.0], [0.0, 1.0]])  # fmt: skip
+refuse("KernelGame", "k", lambda v: kernel_game(k=v), FUNCTION)
+refuse("KernelGame", "grad_x", lambda v: kernel_game(grad_x=v), FUNCTION)
+refuse("KernelGame", "grad_y", lambda v: kernel_game(grad_y=v), FUNCTION)
+refuse("KernelGame", "clip", lambda v: kernel_game(clip=v), OBJECT, skip=("array", "objects", "ragged", "strings"), three=(1.0, 1.0, 1.0))
+refuse("KernelGame", "clip[0]", lambda v: kernel_game(clip=(v, None)), POSITIVE, skip=(OPTIONAL,))
+refuse("KernelGame", "clip[1]", lambda v: kernel_game(clip=(1.0, v)), POSITIVE, skip=(OPTIONAL,))
+refuse("DiracGAN", "variant", lambda v: g.DiracGAN(v), CHOICE)
+refuse("GAN", "target", lambda v: gan(target=v), OBJECT, normal=NORMAL, vector=VECTOR)
+refuse("GAN", "loss", lambda v: gan(loss=v), CHOICE)
+refuse("GAN", "critic", lambda v: gan(critic=v), OBJECT)
+refuse("GAN", "penalty", lambda v: gan(penalty=v), OBJECT, skip=(OPTIONAL,))
+refuse("Ridge", "beta", lambda v: g.Ridge(v), NUMBER, negative=-1.0)
+refuse("FeatureCritic", "features", lambda v: g.FeatureCritic(v, first), FUNCTION)
+refuse("FeatureCritic", "gradient", lambda v: g.FeatureCritic(first, v), FUNCTION)
+refuse("NeuronCritic", "activation", lambda v: g.NeuronCritic(v), CHOICE)
+for critic, weights in ((CRITIC, mf.Vector(1.0)), (g.NeuronCritic(), NEURONS)):
+    kind = type(critic).__name__
+    for method in ("values", "values_and_slopes"):
+        f = getattr(critic, method)
+        refuse(f"{kind}.{method}", "state", lambda v, f=f: f(v, np.ones((2, 1))), OBJECT, quantiles=QUANTILES)
+        refuse(f"{kind}.{method}", "points", lambda v, f=f, c=weights: f(c, v), ARRAY, NUMBER, row=[1.0])
+for game, players in ((SADDLE, PAIR), (g.DiracGAN(), PAIR), (gan(), (LINE, mf.Vector(1.0))), (kernel_game(), (LINE, LINE))):
+    kind = type(game).__name__
+    refuse(f"{kind}.energy", "player", lambda v, game=game, x=players: game.energy(v, x), INTEGER, two=2)
+    refuse(f"{kind}.energy", "states", lambda v, game=game: game.energy(0, v), OBJECT, one=PAIR[:1], three=PAIR + PAIR[:1], skip=("array",))
+    refuse(f"{kind}.energy", "states[1]", lambda v, game=game, x=players: game.energy(0, (x[0], v)), OBJECT)
+    refuse(f"{kind}.energy", "states[0]", lambda v, game=game, x=players: game.energy(1, (v, x[1])), OBJECT, field=FIELD)
+refuse("Bilinear.energy", "states[0]", lambda v: SADDLE.energy(1, (v, PAIR[1])), too_long=VECTOR)
+refuse("DiracGAN.energy", "states[0]", lambda v: g.DiracGAN().energy(1, (v, PAIR[1])), too_long=VECTOR, law=LINE)
+refuse("GAN.energy", "states[0]", lambda v: gan().energy(1, (v, PAIR[1])), plane=PLANE, vector=VECTOR)
+
+# proximal, gradient check
+refuse("proximal", "energy", lambda v: mf.proximal(v, mf.Euclidean(), VECTOR, 1.0), OBJECT, game=SADDLE)
+refuse("proximal", "metric", lambda v: mf.proximal(WELL, v, VECTOR, 1.0), OBJECT, name="euclidean")
+refuse("proximal", "x", lambda v: mf.proximal(WELL, mf.Euclidean(), v, 1.0), OBJECT)
+refuse("proximal", "tau", lambda v: mf.proximal(WELL, mf.Euclidean(), VECTOR, v), POSITIVE)
+refuse("check_gradient", "energy", lambda v: mf.check_gradient(v, VECTOR), OBJECT, game=SADDLE)
+refuse("check_gradient", "state", lambda v: mf.check_gradient(WELL, v), OBJECT)
+refuse("check_gradient", "seed", lambda v: mf.check_gradient(WELL, VECTOR, v), SEED, none=None)
+refuse("check_gradient", "energy", lambda v: mf.check_gradient(e.Entropy(), v), infinite=mf.Quantiles([0.0, 0.0, 1.0]))
+refuse("check_gradient", "energy", lambda v: mf.check_gradient(v, VECTOR), infinite=e.Box(0.0, 1.5))
+
+# schemes
+for scheme in (mf.JKO, mf.Explicit):
+    refuse(scheme.__name__, "coupling", lambda v, scheme=scheme: scheme(v), CHOICE)
+    refuse(scheme.__name__, "inner_steps", lambda v, scheme=scheme: scheme(inner_steps=v), OBJECT, skip=(OPTIONAL,), zero=(1, 0),
+           negative=(-1,), float=(1.0,), string_in=("1",), bool_in=(True,), huge_in=(10**400,))  # fmt: skip
+refuse("JKO", "tolerance", lambda v: mf.JKO(tolerance=v), POSITIVE)
+refuse("JKO", "max_iterations", lambda v: mf.JKO(max_iterations=v), COUNT)
+
+# solve
+refuse("solve", "problem", lambda v: solve(problem=v), OBJECT, state=VECTOR)
+refuse("solve", "initial", lambda v: solve(initial=v), OBJECT, pair=PAIR)
+refuse("solve of a game", "initial", lambda v: play(initial=v), OBJECT, skip=("array", "strings", "ragged", "objects"), one=PAIR[:1],
+       alone=PAIR[0], three=PAIR + PAIR[:1])  # fmt: skip
+refuse("solve of a game", "initial[1]", lambda v: play(initial=(PAIR[0], v)), OBJECT, too_long=VECTOR, field=FIELD)
+refuse("solve of a kernel game", "initial[0]", lambda v: play(problem=kernel_game(clip=(0.5, None)), initial=(v, LINE)), OBJECT,
+       outside=LINE, histogram=HISTOGRAM, vector=VECTOR, normal=NORMAL)  # fmt: skip
+refuse("solve of a Dirac-GAN", "initial[0]", lambda v: play(problem=g.DiracGAN(), initial=(v, PAIR[1])), OBJECT, law=LINE, long=VECTOR)
+refuse("solve of a GAN", "initial[0]", lambda v: play(problem=gan(), initial=(v, PAIR[1])), OBJECT, vector=VECTOR, plane=PLANE)
+refuse("solve of a GAN", "initial[1]", lambda v: play(problem=gan(), initial=(LINE, v)), OBJECT, law=LINE)
+refuse("solve of a GAN", "initial[1]", lambda v: play(problem=gan(critic=g.NeuronCritic()), initial=(LINE, v)), OBJECT, plane=PLANE)
+refuse("solve", "t_span", lambda v: solve(t_span=v), POSITIVE, skip=("objects", "strings", "array", "ragged"), three=(0.0, 1.0, 2.0),
+       matrix=np.ones((2, 2)), overflow=(-1e308, 1e308))  # fmt: skip
+refuse("solve", "t_span[0]", lambda v: solve(t_span=(v, 1.0)), NUMBER)
+refuse("solve", "t_span[1]", lambda v: solve(t_span=(0.0, v)), POSITIVE)
+refuse("solve", "t_span[1]", lambda v: solve(t_span=v), reversed=(1.0, 0.0), equal=[1.0, 1.0])
+refuse("solve", "tau", lambda v: solve(tau=v), POSITIVE, tiny=1e-300, subnormal=5e-324)
+refuse("solve", "tau", lambda v: solve(t_span=(1e16, 1e16 + 4.0), tau=v), below_rounding=0.1)
+refuse("solve", "scheme", lambda v: solve(scheme=v), CHOICE, skip=("type",), a_type=mf.JKO)
+refuse("solve", "metric", lambda v: solve(metric=v), OBJECT, skip=(OPTIONAL,), name="euclidean", a_type=mf.Euclidean)
+refuse("solve of a game", "metric", lambda v: play(metric=v), OBJECT, skip=(OPTIONAL, "array", "strings", "ragged", "objects"),
+       one=[mf.Euclidean()], three=[None] * 3)  # fmt: skip
+refuse("solve of a game", "metric[1]", lambda v: play(metric=(None, v)), OBJECT, skip=(OPTIONAL,))
+refuse("solve", "speeds", lambda v: solve(speeds=v), POSITIVE, skip=(OPTIONAL, "list"), two=(1.0, 1.0), zero_in=[0.0])
+refuse("solve of a game", "speeds", lambda v: play(speeds=v), POSITIVE, skip=(OPTIONAL, "array"), one=[1.0], number=1.0, zero_in=(1.0, 0.0),
+       negative_in=(1.0, -1.0), nan_in=(NAN, 1.0), string_in=("1", "1"), bool_in=(True, 1.0), none_in=(None, 1.0),
+       matrix=np.ones((2, 2)))  # fmt: skip
+refuse("solve", "batch", lambda v: learn(batch=v), COUNT, skip=(OPTIONAL,), too_many=3)
+refuse("solve", "batch", lambda v: solve(batch=v, seed=0), no_target=1)
+refuse("solve", "seed", lambda v: learn(seed=v), SEED, none=None)
+refuse("solve", "seed", lambda v: solve(seed=v), SEED)
+refuse("solve", "save_at", lambda v: solve(save_at=v), COUNT, skip=(OPTIONAL, "array"), decreasing=[0.5, 0.2], repeated=[0.5, 0.5],
+       before=[-0.1, 0.5], after=[0.5, 1.5], nan_in=[NAN], matrix=np.eye(2), bool_in=[True])  # fmt: skip
+refuse("solve", "events", lambda v: solve(events=v), OBJECT,
+       skip=("empty", "array", "objects", "strings", "ragged", "function", "type", "bytes", "string"), string="f", bytes=b"f")  # fmt: skip
+refuse("solve", "events[0]", lambda v: solve(events=[v]), OBJECT, skip=("function", "type"))
+refuse("solve", "progress", lambda v: solve(progress=v), FLAG)
+refuse("solve of a game", "inner_steps", lambda v: play(scheme=mf.JKO(inner_steps=v)), one=(1,), three=(1, 1, 1))
+
+
+class Marked:
+    """An event with attributes."""
+
+    def __init__(self, **attributes: Any) -> None:
+        self.__dict__.update(attributes)
+
+    def __call__(self, t: float, state: Any) -> float:
+        return 1.0
+
+
+refuse("solve", "events[0].terminal", lambda v: solve(events=Marked(terminal=v)), FLAG)
+refuse("solve", "events[0].direction", lambda v: solve(events=Marked(direction=v)), NUMBER)
+
+# solution
+refuse("Solution()", "t", lambda v: FLOW(v), NUMBER, before=-0.1, after=1.1)
+refuse("Solution()", "interpolation", lambda v: FLOW(0.25, v), CHOICE)
+refuse("residuals", "test_states", lambda v: FLOW.residuals(v), OBJECT, skip=(OPTIONAL, "objects", "strings", "ragged"), alone=VECTOR)
+refuse("residuals", "test_states[0]", lambda v: FLOW.residuals([v]), OBJECT, pair=PAIR, law=LINE, short=PAIR[0])
+refuse("residuals of a game", "test_states[0]", lambda v: DUEL.residuals([v]), OBJECT, one=PAIR[:1], alone=PAIR[0], long=(VECTOR, VECTOR))
+refuse("residuals", "convexity", lambda v: FLOW.residuals(convexity=v), NUMBER, skip=(OPTIONAL, "list"), nan_in=[NAN], two=[1.0, 1.0])
+refuse("residuals of a game", "convexity", lambda v: DUEL.residuals(convexity=v), NUMBER, skip=(OPTIONAL, "array"), one=[1.0], nan_in=[NAN, 1.0])
+PATH = OBJECT | {"empty string": "", "dot": ".", "null": "a\0b.npz", "bytes path": b"a.npz"}
+refuse("save", "path", lambda v: FLOW.save(v), PATH, skip=("string",), suffix="flow.csv")
+refuse("load", "path", lambda v: mf.load(v), PATH, skip=("string",), source=Path(__file__))
+refuse("animate", "path", lambda v: FLOW.animate(v), PATH, skip=("string",), suffix="flow.csv")
+refuse("animate", "frames", lambda v: FLOW.animate("flow.gif", v), COUNT)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Compile the kernels once, so that the clock of `no_hang` sees no compiler."""
+    e.MMD(LINE, "gaussian").value(LINE)
+    e.MMD(LINE, "laplace").value(LINE)
+    gan(critic=g.NeuronCritic()).energy(0, (LINE, NEURONS)).value(LINE)
+    gan(critic=g.NeuronCritic()).energy(1, (LINE, NEURONS)).value(NEURONS)
+
+
+@pytest.fixture(autouse=True)
+def no_hang(compiled: None) -> Iterator[None]:
+    """Interrupt a test, the few calls for one argument, after `SECONDS`."""
+
+    def stop(*_: Any) -> None:
+        raise TimeoutError(f"did not end within {SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def complaint(call: Call, name: str, value: Any) -> str | None:
+    """Return what is wrong with the way a call refuses a value; None if it names the argument in a proper error."""
+    try:
+        result = call(value)
+    except TimeoutError:
+        raise
+    except (np.linalg.LinAlgError, UnicodeError) as error:
+        return f"leaks {error!r}"
+    except (ValueError, TypeError) as error:
+        text = str(error)
+        if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text):
+            return f"does not name the argument: {text}"
+        return None if "\n" not in text and len(text) < 400 else f"is not one short line: {text}"
+    except Exception as error:
+        return f"leaks {error!r}"
+    return f"accepted, returned {result!r}"
+
+
+@pytest.mark.parametrize(("name", "call", "values"), [row[1:] for row in TABLE], ids=[f"{label}({name})" for label, name, *_ in TABLE])
+def test_bad_arguments_are_named(
+    name: str, call: Call, values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    complaints = {what: text for what, value in values.items() if (text := complaint(call, name, value)) is not None}
+    assert not complaints
+    assert not list(tmp_path.iterdir()), "a refused call left a file"
+
+
+def test_the_table_is_long() -> None:
+    assert sum(len(values) for *_, values in TABLE) >= 4000
+
+
+# --- values that are unusual but right ------------------------------------------------------------------------------------
+
+UNUSUAL: dict[str, Callable[[], Any]] = {
+    "integers as numbers": lambda: mf.Vector([1, 2]),
+    "float32": lambda: mf.Particles(np.ones((2, 1), np.float32)),
+    "not contiguous": lambda: mf.Particles(np.ones((4, 6))[::2, ::3]),
+    "read-only": lambda: mf.Vector(VECTOR.values),
+    "a state as an array": lambda: mf.Vector(VECTOR),
+    "0-d array": lambda: mf.Gaussian(np.array(1.0), np.array(2.0)),
+    "0-d number": lambda: solve(tau=np.array(0.5), t_span=np.float32(1.0)),
+    "NumPy integers": lambda: LINE.sample(np.int64(3), np.uint8(4)),
+    "a seed of 128 bits": lambda: LINE.sample(3, 2**127),
+    "a large seed of a flow": lambda: learn(seed=10**30),
+    "huge points": lambda: mf.Particles([[1e308], [1e308]]),
+    "huge covariance": lambda: mf.Gaussian(0.0, 1e308),
+    "huge vector": lambda: mf.Vector([1e308, -1e308]),
+    "huge step": lambda: mf.proximal(WELL, mf.Euclidean(), VECTOR, 1e300),
+    "tiny step": lambda: mf.proximal(WELL, mf.Euclidean(), VECTOR, 1e-300),
+    "subnormal numbers": lambda: mf.distance(mf.Vector([5e-324]), mf.Vector([0.0])),
+    "huge distance on the line": lambda: mf.distance(mf.Quantiles([1e300]), mf.Quantiles([-1e300])),
+    "huge bandwidth": lambda: e.MMD(LINE, "gaussian", 1e300).value(LINE),
+    "tiny bandwidth": lambda: e.MMD(LINE, "laplace", 1e-300).value(LINE),
+    "far apart": lambda: e.MMD(mf.Particles([[1e150]]), "gaussian").value(LINE),
+    "NumPy number times energy": lambda: np.float64(2.0) * WELL,
+    "0-d array times energy": lambda: np.array(2.0) * WELL,
+    "NumPy shape of a grid": lambda: mf.Grid(np.array([[0.0, 1.0]]), np.array([3]), np.array([True])),
+    "speeds as an array": lambda: play(speeds=np.array([1.0, 2.0])),
+    "list of states": lambda: play(initial=list(PAIR)),
+    "time span as an array": lambda: solve(t_span=np.array([0.0, 1.0])),
+    "step longer than the span": lambda: solve(tau=1e300),
+    "one saved time": lambda: solve(save_at=[1.0]),
+    "every hundredth step": lambda: solve(save_at=100),
+    "weights that sum to 1 within rounding": lambda: mf.Particles(np.zeros((3, 1)), [0.1 + 0.2, 0.3, 0.4]),
+    "one atom, one level, one cell": lambda: (mf.Particles([[0.0]]), mf.Quantiles([0.0]), mf.Histogram([1.0], mf.Grid([(0, 1)], 1))),
+}
+
+
+@pytest.mark.parametrize("call", UNUSUAL.values(), ids=UNUSUAL.keys())
+def test_unusual_argument_is_taken(call: Callable[[], Any]) -> None:
+    call()
+
+
+# --- what users' functions return --------------------------------------------------------------------------------------------
+
+RESULTS: dict[str, Callable[[np.ndarray], Any]] = {
+    "None": lambda good: None,
+    "a string": lambda good: "1.0",
+    "strings": lambda good: np.full(good.shape, "1.0"),
+    "nan": lambda good: np.full(good.shape, NAN),
+    "infinity": lambda good: np.full(good.shape, INF),
+    "complex": lambda good: good + 1j,
+    "objects": lambda good: np.full(good.shape, None),
+    "ragged": lambda good: [[1.0], [1.0, 2.0]],
+    "longer": lambda good: np.append(good, 1.0),
+    "nested": lambda good: np.stack([good, good]),
+    "nothing": lambda good: [],
+    "a dict": lambda good: {},
+    "a function": lambda good: len,
+    "huge": lambda good: 10**400,
+}
+
+Bad = Callable[[Any], Any]
+CALLBACKS: dict[str, tuple[str, Callable[[Bad], Any]]] = {
+    "from_density": ("f", lambda bad: mf.Histogram.from_density(lambda x: bad(first(x) + 1.0), GRID)),
+    "Potential.V": ("V", lambda bad: e.Potential(lambda x: bad(first(x))).value(PLANE)),
+    "Potential.V on a Gaussian": ("V", lambda bad: e.Potential(lambda x: bad(first(x))).value(NORMAL)),
+    "Potential.V on a Histogram": ("V", lambda bad: e.Potential(lambda x: bad(first(x))).value(HISTOGRAM)),
+    "Potential.grad": ("grad", lambda bad: e.Potential(first, lambda x: bad(x * 1.0)).gradient(PLANE)),
+    "Potential.prox": (
+        "prox",
+        lambda bad: mf.proximal(e.Potential(first, lambda x: x, prox=lambda x, tau: bad(x * 1.0)), W2, PLANE, 0.1),
+    ),
+    "Interaction.W": ("W", lambda bad: e.Interaction(lambda z: bad(first(z) ** 2)).value(PLANE)),
+    "Interaction.grad": ("grad", lambda bad: e.Interaction(lambda z: first(z) ** 2, lambda z: bad(z * 1.0)).value(PLANE)),
+    "Function.f": ("f", lambda bad: e.Function(lambda x: bad(np.array(1.0)), lambda x: x).value(VECTOR)),
+    "Function.grad": ("grad", lambda bad: e.Function(lambda x: 1.0, lambda x: bad(x * 1.0)).gradient(VECTOR)),
+    "Function.grad on a Gaussian": ("grad", lambda bad: e.Function(lambda x: 1.0, lambda x: bad(np.zeros((2, 1)))).gradient(NORMAL)),
+    "UserKernel.k": ("kernel", lambda bad: e.MMD(PLANE, e.UserKernel(lambda x, y: bad(dot(x, y)))).value(PLANE)),
+    "UserKernel.grad_x": ("grad_x", lambda bad: e.MMD(LINE, e.UserKernel(dot, lambda x, y: bad(np.ones((2, 2, 1))))).value(LINE)),
+    "MMD.kernel": ("kernel", lambda bad: e.MMD(PLANE, lambda x, y: bad(dot(x, y))).value(PLANE)),
+    "Game": ("energies[0]", lambda bad: g.Game([lambda x, o: bad(np.ones(3))]).energy(0, (LONG,)).value(LONG)),
+    "Game, value": ("energies[0]", lambda bad: g.Game([lambda x, o: (bad(np.array(1.0)), x)]).energy(0, (VECTOR,)).value(VECTOR)),
+    "Game, gradient": ("energies[0]", lambda bad: g.Game([lambda x, o: (1.0, bad(x * 1.0))]).energy(0, (VECTOR,)).value(VECTOR)),
+    "ZeroSum": ("payoff", lambda bad: g.ZeroSum(lambda x, y: bad(np.ones(2))).energy(0, PAIR).value(PAIR[0])),
+    "ZeroSum, value": ("payoff", lambda bad: g.ZeroSum(lambda x, y: (bad(np.array(1.0)), x, y)).energy(1, PAIR).value(PAIR[1])),
+    "ZeroSum, gradient in x": ("payoff", lambda bad: g.ZeroSum(lambda x, y: (1.0, bad(x * 1.0), y)).energy(0, PAIR).value(PAIR[0])),
+    "ZeroSum, gradient in y": ("payoff", lambda bad: g.ZeroSum(lambda x, y: (1.0, x, bad(y * 1.0))).energy(1, PAIR).value(PAIR[1])),
+    "KernelGame.k": ("k", lambda bad: kernel_game(k=lambda x, y: bad(dot(x, y))).energy(0, (LINE, LINE)).value(LINE)),
+    "KernelGame.grad_x": ("grad_x", lambda bad: kernel_game(grad_x=lambda x, y: bad(np.ones((2, 2, 1)))).energy(0, (LINE, LINE)).value(LINE)),
+    "KernelGame.grad_y": ("grad_y", lambda bad: kernel_game(grad_y=lambda x, y: bad(np.ones((2, 2, 1)))).energy(1, (LINE, LINE)).value(LINE)),
+    "FeatureCritic.features": ("features", lambda bad: feature_critic(bad, None).values(mf.Vector(1.0), np.ones((2, 1)))),
+    "FeatureCritic.gradient": ("gradient", lambda bad: feature_critic(None, bad).values_and_slopes(mf.Vector(1.0), np.ones((2, 1)))),
+    "GAN features": ("features", lambda bad: gan(critic=feature_critic(bad, None)).energy(0, (LINE, PAIR[0])).value(LINE)),
+    "events": ("events", lambda bad: solve(events=lambda t, x: bad(np.array(1.0)))),
+    "solve": ("V", lambda bad: solve(problem=e.Potential(lambda x: bad(first(x))))),
+}  # fmt: skip
+
+
+def feature_critic(bad_features: Bad | None, bad_gradient: Bad | None) -> g.FeatureCritic:
+    keep: Bad = lambda good: good  # noqa: E731
+    return g.FeatureCritic(
+        lambda x: (bad_features or keep)(x * 1.0), lambda x: (bad_gradient or keep)(np.ones((len(x), 1, 1)))
+    )
+
+
+@pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS.keys())
+@pytest.mark.parametrize(("name", "call"), CALLBACKS.values(), ids=CALLBACKS.keys())
+def test_callback_error_names_the_function(name: str, call: Callable[[Bad], Any], result: Callable[[np.ndarray], Any]) -> None:
+    with pytest.raises(mf.CallbackError) as caught:
+        call(lambda good: result(np.asarray(good)))
+    assert re.search(rf"(?<!\w){re.escape(name)}(?!\w)", str(caught.value))
+
+
+def test_a_callback_that_fails_within_a_flow_keeps_the_flow() -> None:
+    def slope(x: Any) -> np.ndarray:
+        return np.full(2, NAN) if x[0] < 0.5 else x * 1.0
+
+    with pytest.raises(mf.CallbackError, match="grad must return finite values") as caught:
+        solve(problem=e.Function(lambda x: 0.5 * np.sum(x**2), slope), scheme="explicit", t_span=10.0)
+    assert caught.value.solution.states[-1][0] >= 0.25
+    assert len(caught.value.solution.t) >= 2
+
+
+def test_an_exception_of_a_users_function_is_visible() -> None:
+    def broken(x: Any) -> Any:
+        raise RuntimeError("the user's own error")
+
+    with pytest.raises(RuntimeError, match="the user's own error"):
+        solve(problem=e.Potential(broken))
+
+
+def test_evenness_of_interactions_is_checked() -> None:
+    with pytest.raises(mf.CallbackError, match="W must be even"):
+        e.Interaction(first).value(PLANE)
+
+
+def test_singular_interactions_name_the_remedy() -> None:
+    with np.errstate(divide="ignore"), pytest.raises(mf.CallbackError, match="singular=True"):
+        e.Interaction(lambda z: -np.log(np.abs(first(z)))).value(PLANE)
+
+
+def test_objects_that_cannot_show_themselves_are_refused_in_words() -> None:
+    class Mute:
+        def __repr__(self) -> str:
+            raise RuntimeError("no words")
+
+    with pytest.raises(TypeError, match="tau must be .* an object of type Mute"):
+        solve(tau=Mute())

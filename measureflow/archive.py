@@ -46,6 +46,8 @@ def save(sol: Solution, path: str | Path) -> Path:
     """Write a solution to a .npz file, atomically: a temporary file in the same folder is renamed at the end."""
     target = check.path("path", path, ".npz")
     rows = [sol.row(k) for k in range(len(sol.t))]
+    if not rows:
+        raise ValueError("a solution must have one row or more to be saved, got none")
     arrays: dict[str, Any] = {"t": sol.t}
     for name in TABLES:
         arrays[name] = getattr(sol, name)
@@ -81,7 +83,7 @@ def read(path: str | Path) -> dict[str, Any]:
     """Return the arguments of a `Solution` from a file that `save` wrote, and its slopes."""
     source = check.path("path", path)
     try:
-        with np.load(source, allow_pickle=False) as archive:
+        with open(source, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(bytes(arrays["header"]).decode())
         if header["schema"] != SCHEMA:
@@ -103,8 +105,25 @@ def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str,
     info = {**{name: arrays[name] for name in INFO_TABLES}, **header["info"]}
     info["events"] = [tuple(event) for event in info["events"]]
     rows = columns[0] if header["single"] else list(zip(*columns, strict=True))
-    tables = {name: arrays[name] for name in ("t", *TABLES)}
+    shape = (len(rows),) if header["single"] else (len(rows), len(columns))
+    tables = {"t": _times(arrays["t"], len(rows)), **{name: _table(name, arrays[name], shape) for name in TABLES}}
+    for name in INFO_TABLES:
+        _table(name, arrays[name], shape)
     return {**tables, "states": rows, "info": info, "players": seats, "scheme": None, "single": header["single"]}
+
+
+def _times(t: np.ndarray, rows: int) -> np.ndarray:
+    times = check.array("t", t, shape=(rows,))
+    if np.any(np.diff(times) <= 0.0):
+        raise ValueError("t must be increasing")
+    return times
+
+
+def _table(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a table of numbers, which may be infinite or NaN, after checking its shape."""
+    if values.dtype.kind not in "fi" or values.shape != shape:
+        raise ValueError(f"{name} must be numbers of shape {shape}, got {check.show(values)}")
+    return values
 
 
 def _grid_data(state: State) -> dict[str, Any] | None:

@@ -101,6 +101,7 @@ def solve(
     watched = checked_events(events)
     recorder = Recorder(players, method, single, keep)
     check.flag("progress", progress)
+    method.check(players, states)
     _check_defined(players, states)
     recorder.start(t0, states)
     return _loop(players, method, states, times, taus, recorder, batches, watched, progress)
@@ -233,8 +234,8 @@ def _span(t_span: Any) -> tuple[float, float]:
 def _times(t0: float, t1: float, tau: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the times between steps (steps + 1,), multiples of tau and the end, and the sizes of the steps (steps,)."""
     ratio = (t1 - t0) / tau
-    if ratio > 1e9:
-        raise ValueError(f"tau must be at least 1e-9 of the time span, got {tau!r} for a span of {t1 - t0:g}")
+    if ratio > 1e8:
+        raise ValueError(f"tau must be at least 1e-8 of the time span, got {tau!r} for a span of {t1 - t0:g}")
     steps = max(1, int(np.ceil(ratio * (1.0 - 1e-9))))
     times = t0 + tau * np.arange(steps + 1)
     times[-1] = t1

@@ -14,6 +14,9 @@ COORDINATES = st.integers(-500, 500).map(lambda k: k / 100.0)
 """Numbers in [-5, 5] with two digits, so that ties between atoms happen."""
 
 
+FEW, SOME = st.integers(1, 6), st.integers(1, 8)
+
+
 def matrices(rows: int, columns: int) -> st.SearchStrategy[np.ndarray]:
     """Arrays (rows, columns) of `COORDINATES`."""
     return arrays(np.float64, (rows, columns), elements=COORDINATES)
@@ -27,7 +30,7 @@ def weights(draw: st.DrawFn, n: int) -> np.ndarray:
 
 
 @st.composite
-def particles(draw: st.DrawFn, dim: int = 2, n: Any = st.integers(1, 6), equal: bool | None = None) -> mf.Particles:
+def particles(draw: st.DrawFn, dim: int = 2, n: Any = FEW, equal: bool | None = None) -> mf.Particles:
     """Atoms in R^dim, with equal weights (equal=True), other weights (False) or either (None)."""
     count = draw(n) if isinstance(n, st.SearchStrategy) else n
     flat = draw(st.booleans()) if equal is None else equal
@@ -35,7 +38,7 @@ def particles(draw: st.DrawFn, dim: int = 2, n: Any = st.integers(1, 6), equal: 
 
 
 @st.composite
-def quantiles(draw: st.DrawFn, n: Any = st.integers(1, 8)) -> mf.Quantiles:
+def quantiles(draw: st.DrawFn, n: Any = SOME) -> mf.Quantiles:
     """Laws on the line; ties allowed."""
     count = draw(n) if isinstance(n, st.SearchStrategy) else n
     return mf.Quantiles(np.sort(draw(matrices(count, 1))[:, 0]))

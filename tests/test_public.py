@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ def public_objects():
                 yield pytest.param(thing, id=f"{room}.{name}")
 
 
-@pytest.mark.parametrize("thing", public_objects())
+@pytest.mark.parametrize("thing", list(public_objects()))
 def test_every_public_name_has_a_docstring(thing) -> None:
     assert thing.__doc__ and len(thing.__doc__.splitlines()[0]) > 10
 
@@ -32,7 +33,7 @@ def test_every_public_name_has_a_docstring(thing) -> None:
 ABSTRACT = {mf.State, mf.Law, mf.Metric, mf.Scheme, mf.energies.Energy, mf.games.AbstractGame, mf.games.Critic}
 
 
-@pytest.mark.parametrize("thing", public_objects())
+@pytest.mark.parametrize("thing", list(public_objects()))
 def test_every_public_class_and_function_has_an_example(thing) -> None:
     if thing in ABSTRACT or (inspect.isclass(thing) and issubclass(thing, Exception)) or thing is mf.TaylorCheck:
         pytest.skip("not made by users")
@@ -57,10 +58,9 @@ def test_floors_and_circles() -> None:
 
 
 def test_no_loader_runs_code() -> None:
-    forbidden = ("pickle", "eval(", "exec(", "allow_pickle=True", "joblib")
+    forbidden = re.compile(r"import (pickle|dill|joblib|shelve|marshal)|\b(eval|exec)\(|allow_pickle=True")
     for file in (ROOT / "measureflow").rglob("*.py"):
-        text = file.read_text()
-        assert not [word for word in forbidden if word in text], file
+        assert not forbidden.search(file.read_text()), file
 
 
 def test_version_and_help(capsys) -> None:
@@ -91,7 +91,7 @@ def test_digits_are_the_1797_of_scikit_learn() -> None:
     assert set(labels) == set(range(10))
 
 
-SMALL = demo.Settings(particles=40, neurons=20, horizon=2.0, steps=5)
+SMALL = demo.Settings(particles=40, neurons=20, horizon=0.5, steps=5)
 
 
 def test_small_demo_writes_everything(tmp_path, capsys) -> None:

@@ -31,7 +31,7 @@ STATES: dict[str, mf.State] = {
     "Vector": mf.Vector([1.0, -2.0, 0.5]),
     "Field": mf.Field(np.sin(LINE.axes[0]), LINE),
 }
-LAWS = {name: state for name, state in STATES.items() if isinstance(state, mf.Law)}
+LAWS: dict[str, Any] = {name: state for name, state in STATES.items() if isinstance(state, mf.Law)}
 each_state = pytest.mark.parametrize("state", STATES.values(), ids=STATES.keys())
 each_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS.keys())
 
@@ -44,7 +44,7 @@ def covariance(law: Any) -> np.ndarray:
     return np.asarray(law.cov if isinstance(law, mf.Gaussian) else law.covariance())
 
 
-# --- grids -----------------------------------------------------------------------------------------------------------------
+# --- grids ----------------------------------------------------------------------------------------
 
 
 def test_grid_has_cell_centres() -> None:
@@ -79,7 +79,7 @@ def test_arrays_of_grids_are_read_only(name: str) -> None:
         assert not array.flags.writeable
 
 
-# --- immutability ------------------------------------------------------------------------------------------------------------
+# --- immutability ---------------------------------------------------------------------------------
 
 
 @each_state
@@ -145,7 +145,7 @@ def test_repr_is_one_short_line_with_the_kind(state: Any) -> None:
     assert len(repr(state)) < 100
 
 
-# --- what NumPy sees ----------------------------------------------------------------------------------------------------------
+# --- what NumPy sees ------------------------------------------------------------------------------
 
 
 def test_vectors_compute_like_arrays() -> None:
@@ -185,7 +185,7 @@ def test_array_of_a_state_is_its_coordinates(state: Any) -> None:
     assert len(state) == len(state.coordinates)
 
 
-# --- moments --------------------------------------------------------------------------------------------------------------------
+# --- moments --------------------------------------------------------------------------------------
 
 
 @given(particles(dim=3))
@@ -222,7 +222,15 @@ def test_mass_is_one_to_rounding(w: np.ndarray) -> None:
     assert abs(mf.Particles(np.zeros((len(w), 1)), w).weights.sum() - 1.0) <= 1e-15 * len(w)
 
 
-# --- densities -------------------------------------------------------------------------------------------------------------------
+@given(st.integers(1, 40).flatmap(weights), st.floats(-9e-10, 9e-10))
+def test_weights_of_a_law_keep_their_bits_in_another(w: np.ndarray, error: float) -> None:
+    law = mf.Particles(np.zeros((len(w), 1)), w * (1.0 + error))
+    assert_array_equal(mf.Particles(law.points, law.weights).weights, law.weights)
+    equal = mf.Particles(law.points)
+    assert_array_equal(mf.Particles(law.points, equal.weights).weights, equal.weights)
+
+
+# --- densities ------------------------------------------------------------------------------------
 
 
 def test_from_density_normalises() -> None:
@@ -267,7 +275,7 @@ def test_a_gaussian_with_a_far_grid_or_a_singular_covariance_has_no_histogram() 
         mf.Gaussian(0.0, 0.0).to_histogram(LINE)
 
 
-# --- samples ---------------------------------------------------------------------------------------------------------------------
+# --- samples --------------------------------------------------------------------------------------
 
 
 @each_law
@@ -333,14 +341,14 @@ def test_a_generator_goes_on_and_none_is_random(law: Any) -> None:
 
 
 def test_sampling_leaves_the_global_stream_alone() -> None:
-    np.random.seed(1)
-    before = np.random.get_state()[1].copy()  # type: ignore[index, union-attr]
+    np.random.seed(1)  # noqa: NPY002
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
     for law in LAWS.values():
-        law.sample(3, 0)  # type: ignore[attr-defined]
-    assert_array_equal(np.random.get_state()[1], before)  # type: ignore[index]
+        law.sample(3, 0)
+    assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
-# --- conversions ------------------------------------------------------------------------------------------------------------------
+# --- conversions ----------------------------------------------------------------------------------
 
 
 @given(particles(dim=1, equal=True))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import reduce
 from typing import Any, final
 
 import numpy as np
 
 from measureflow import _validate as check
+from measureflow.energies.kinks import Kinks
 from measureflow.errors import UnsupportedError
 from measureflow.states import Gaussian, Histogram, State, Vector, atoms
 
@@ -62,6 +64,10 @@ class Energy(ABC):
     @property
     def bounds(self) -> Bounds | None:
         """Interval in which every coordinate must stay, if the energy contains such a constraint."""
+        return None
+
+    def kinks(self, state: State) -> Kinks | None:
+        """Return the nearest kink of every atom of `Particles`, for energies that are not smooth; None if there is none."""
         return None
 
     def terms(self) -> tuple[tuple[float, Energy], ...]:
@@ -129,6 +135,10 @@ class Sum(Energy):
     def bounds(self) -> Bounds | None:
         boxes = [box for _, term in self._terms if (box := term.bounds) is not None]
         return (max(lo for lo, _ in boxes), min(hi for _, hi in boxes)) if boxes else None
+
+    def kinks(self, state: State) -> Kinks | None:
+        parts = [kinks.scaled(c) for c, term in self._terms if (kinks := term.kinks(state)) is not None]
+        return reduce(lambda a, b: a.nearest(b, state.coordinates), parts) if parts else None
 
     def minibatch(self, size: int, rng: np.random.Generator) -> Energy | None:
         drawn = [term.minibatch(size, rng) for _, term in self._terms]

@@ -8,6 +8,7 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow.energies.base import AtomEnergy, Energy
+from measureflow.energies.kinks import Kinks, TargetKinks
 from measureflow.energies.kernels import EnergyKernel, Kernel, kernel_from
 from measureflow.states import Histogram, Law, Particles, Quantiles, State, atoms
 from measureflow.transport.laws import polyline
@@ -26,6 +27,7 @@ class _Discrepancy(AtomEnergy):
         held = weights > 0.0
         self._points, self._weights = points[held], weights[held]
         self._own: float | None = None
+        self._kinks: TargetKinks | None = None
 
     def _self_term(self) -> float:
         """Return iint k dnu dnu, computed once."""
@@ -49,6 +51,13 @@ class _Discrepancy(AtomEnergy):
     def _first_variation(self, points: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
         value, witness, _ = self._witness(points, weights)
         return value, witness
+
+    def kinks(self, state: State) -> Kinks | None:
+        if self.kernel.cone == 0.0 or not isinstance(state, Particles):
+            return None
+        if self._kinks is None:
+            self._kinks = TargetKinks(self._points, self._weights, self.kernel.cone)
+        return self._kinks.of(state.points, state.weights)
 
     def _sampled(self, size: int, rng: np.random.Generator) -> Particles | None:
         """Return `size` random atoms of the target, without replacement if there are that many."""

@@ -16,6 +16,9 @@ BLOCK_ENTRIES = 1 << 20
 class Kernel(ABC):
     """A symmetric kernel that can be integrated against signed weighted atoms."""
 
+    cone: float = 0.0
+    """Slope c of the kink k(x, y) = k(x, x) - c |x - y| + ...; 0 for a smooth kernel."""
+
     @abstractmethod
     def integrate(self, x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return f(x_i) = sum_j weights_j k(x_i, y_j), shape (n,), and its gradient, shape (n, d); no n x m array is kept."""
@@ -73,6 +76,10 @@ class LaplaceKernel(_BuiltIn):
 
     name = "laplace"
 
+    def __init__(self, bandwidth: float = 1.0) -> None:
+        super().__init__(bandwidth)
+        self.cone = 1.0 / self.bandwidth
+
 
 @final
 class EnergyKernel(_BuiltIn):
@@ -85,6 +92,7 @@ class EnergyKernel(_BuiltIn):
     """
 
     name = "energy"
+    cone = 1.0
 
     def __init__(self) -> None:
         super().__init__(1.0)

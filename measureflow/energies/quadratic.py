@@ -23,6 +23,8 @@ class Quadratic(PointEnergy):
         c, zero by default.
     linear : array_like, shape (d,), optional
         b, zero by default.
+    constant : float
+        Added to the value.
 
     Raises
     ------
@@ -36,7 +38,8 @@ class Quadratic(PointEnergy):
     array([-2.,  2.])
     """
 
-    def __init__(self, matrix: Any = 1.0, centre: Any = None, linear: Any = None) -> None:
+    def __init__(self, matrix: Any = 1.0, centre: Any = None, linear: Any = None, constant: float = 0.0) -> None:
+        self.constant = check.scalar("constant", constant)
         a = check.array("matrix", matrix, ndim=(0, 2))
         self.matrix = a if a.ndim == 0 else check.symmetric("matrix", a)
         self.centre = None if centre is None else np.atleast_1d(check.array("centre", centre, ndim=(0, 1)))
@@ -57,8 +60,8 @@ class Quadratic(PointEnergy):
         a = float(self.matrix) * np.eye(dim) if self.matrix.ndim == 0 else self.matrix
         b = np.zeros(dim) if self.linear is None else self.linear
         if self.centre is None:
-            return a, b, 0.0
-        return a, b - a @ self.centre, 0.5 * float(self.centre @ a @ self.centre)
+            return a, b, self.constant
+        return a, b - a @ self.centre, 0.5 * float(self.centre @ a @ self.centre) + self.constant
 
     def values(self, points: np.ndarray) -> np.ndarray:
         """Return the potential at points (n, d): (n,)."""
@@ -70,7 +73,7 @@ class Quadratic(PointEnergy):
             self.normal_form(dim)
         offset = points if self.centre is None else points - self.centre
         slope = offset * float(self.matrix) if self.matrix.ndim == 0 else offset @ self.matrix
-        values = 0.5 * np.einsum("nd,nd->n", offset, slope)
+        values = 0.5 * np.einsum("nd,nd->n", offset, slope) + self.constant
         if self.linear is None:
             return values, slope
         return values + points @ self.linear, slope + self.linear

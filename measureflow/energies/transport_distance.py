@@ -8,6 +8,7 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow.energies.base import Energy, unsupported
+from measureflow.energies.kinks import Kinks
 from measureflow.states import Gaussian, Histogram, Law, Particles, Quantiles, State, atoms
 from measureflow.transport import (
     barycentric_map,
@@ -48,7 +49,8 @@ class SquaredWasserstein(Energy):
     Notes
     -----
     The gradient at an atom is its displacement from the mean of its targets under an optimal plan, which comes with a
-    certificate (`measureflow.transport`). Convex along generalised geodesics based at the target.
+    certificate (`measureflow.transport`). It is 1-convex on the line; in higher dimension only along generalised geodesics
+    based at the target, so that `convexity` is not known there.
 
     Examples
     --------
@@ -62,8 +64,8 @@ class SquaredWasserstein(Energy):
         self.target = _target(target)
 
     @property
-    def convexity(self) -> float:
-        return 1.0
+    def convexity(self) -> float | None:
+        return 1.0 if self.target.dim == 1 else None
 
     def _evaluate(self, state: State) -> tuple[float, np.ndarray]:
         if not isinstance(state, (Particles, Quantiles, Gaussian)):
@@ -138,6 +140,19 @@ class Wasserstein1(Energy):
         held = weights > 0.0
         plan = optimal_plan(state.points, state.weights, points[held], weights[held], p=1)
         return plan.cost, _mean_directions(state, points[held], plan.i, plan.j, plan.mass)
+
+    def kinks(self, state: State) -> Kinks | None:
+        """Kinks at the targets of an optimal plan, each with the share of the atom's mass that goes there."""
+        if not isinstance(state, Particles):
+            return None
+        points, weights = atoms(self.target)
+        held = weights > 0.0
+        y = points[held]
+        plan = optimal_plan(state.points, state.weights, y, weights[held], p=1)
+        gaps = np.sum((state.points[plan.i] - y[plan.j]) ** 2, axis=1)
+        first = np.lexsort((gaps, plan.i))
+        nearest = first[np.unique(plan.i[first], return_index=True)[1]]
+        return Kinks(y[plan.j[nearest]], plan.mass[nearest] / state.weights)
 
     def __repr__(self) -> str:
         return f"Wasserstein1({self.target!r})"

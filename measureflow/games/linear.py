@@ -32,9 +32,9 @@ class _LinearQuadratic(AbstractGame):
 
     def _frozen(self, player: int, others: States) -> Energy:
         y = self._centre(f"states[{1 - player}]", others[0], 1 - player)
-        if player == 0:
-            return Quadratic(self.P, linear=self.C @ y)
-        return Quadratic(self.Q, linear=-self.C.T @ y)
+        mine, theirs = (self.P, self.Q) if player == 0 else (self.Q, self.P)
+        pull = self.C @ y if player == 0 else -self.C.T @ y
+        return Quadratic(mine, linear=pull, constant=-Quadratic(theirs).value(others[0]))
 
 
 def barycentre(name: str, state: State) -> np.ndarray:

@@ -242,7 +242,7 @@ def _scales(name: str, bandwidth: float) -> tuple[float, float, float]:
     """Return what coordinates, potential and gradient are multiplied by."""
     if name == "gaussian":
         scale = np.sqrt(0.5 / np.log(2.0)) / bandwidth
-        return scale, 1.0, -1.0 / (scale * bandwidth**2)
+        return scale, 1.0, -1.0 / (scale * bandwidth) / bandwidth
     if name == "laplace":
         return 1.0 / (np.log(2.0) * bandwidth), 1.0, -1.0 / bandwidth
     return 1.0, -1.0, -1.0

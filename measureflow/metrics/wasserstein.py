@@ -121,7 +121,10 @@ class Wasserstein(Metric):
             return _ConeChart(base, 1.0 / len(base.values))
         if isinstance(base, Gaussian):
             return _BuresChart(base)
-        raise UnsupportedError(f"W2 has charts for Particles, Quantiles and Gaussian, got {type(base).__name__}")
+        raise UnsupportedError(
+            "flows in W2 are available for Particles, Quantiles, Gaussian, and by JKO for a Histogram on a 1-D grid without "
+            f"periodicity; got {base!r}"
+        )
 
     def _distance(self, a: State, b: State) -> float:
         if not isinstance(a, Law) or not isinstance(b, Law):

@@ -56,7 +56,7 @@ def _quadratic(parts: Parts, points: np.ndarray, tau: float) -> np.ndarray | Non
     a = np.zeros((dim, dim)) if parts.matrix is None else parts.matrix
     right = points - tau * parts.linear
     scalar = np.array_equal(a, a[0, 0] * np.eye(dim))
-    _require_convex(a[0, 0] if scalar else float(np.linalg.eigvalsh(a)[0]), tau)
+    require_convex(a[0, 0] if scalar else float(np.linalg.eigvalsh(a)[0]), tau)
     if scalar:
         moved = right / (1.0 + tau * a[0, 0])
         return moved if parts.bounds is None else np.clip(moved, *parts.bounds)
@@ -77,7 +77,8 @@ def _to_the_mean(parts: Parts, points: np.ndarray, weights: np.ndarray, tau: flo
     return None if centre is None or offsets is None else centre + offsets
 
 
-def _require_convex(constant: float, tau: float) -> None:
+def require_convex(constant: float, tau: float) -> None:
+    """Raise ValueError if a step under a `constant`-convex quadratic has no minimiser."""
     if 1.0 + tau * constant <= 0.0:
         raise ValueError(f"tau must be below {-1.0 / constant:g} for this {constant:g}-convex energy, got a step of {tau:g}")
 

@@ -81,11 +81,15 @@ class _Problem:
         self.local = len(quadratic) + len(self.separable) == len(terms)
 
     def at(self, u: np.ndarray) -> _Point | None:
-        """Return phi at u; None where it is not finite."""
+        """Return phi at u; None where it is not defined or not finite."""
         try:
-            value, slope = self.law.evaluate(self.energy, _apart(u))
-        except CallbackError:
+            return self.evaluate(u)
+        except (CallbackError, FloatingPointError):
             return None
+
+    def evaluate(self, u: np.ndarray) -> _Point | None:
+        """Return phi at u; None where it is not finite."""
+        value, slope = self.law.evaluate(self.energy, _apart(u))
         offset = u - self.law.origin
         gradient = offset + self.tau * slope
         phi = self.tau * value + 0.5 * inner(offset, offset) / len(u)
@@ -103,7 +107,7 @@ class _Problem:
     def solve(self, tolerance: Tolerance) -> Step:
         goal, iteration, residual = self.law.goal(tolerance.residual), 0, np.inf
         pairs: Pairs = deque(maxlen=MEMORY)
-        point = self.at(isotonic(self.law.origin, None, self.bounds))
+        point = self.evaluate(isotonic(self.law.origin, None, self.bounds))
         while point is not None:
             residual = point.residual
             if residual <= goal:

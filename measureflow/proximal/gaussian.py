@@ -8,6 +8,7 @@ from measureflow.energies import Energy, SquaredWasserstein
 from measureflow.errors import UnsupportedError
 from measureflow.metrics import Metric, Wasserstein
 from measureflow.proximal.base import Step, Tolerance
+from measureflow.proximal.closed import require_convex
 from measureflow.proximal.parts import Parts, split
 from measureflow.states import Gaussian, State
 from measureflow.transport import bures_map
@@ -18,8 +19,10 @@ def gaussian(energy: Energy, metric: Metric, x: State, tau: float, tolerance: To
 
     Raises
     ------
+    ValueError
+        If the quadratic is so concave that the step has no minimiser.
     UnsupportedError
-        If the quadratic is so concave that the step has no minimiser, or the energy has a box.
+        If the energy has a box.
     """
     if not isinstance(x, Gaussian) or not isinstance(metric, Wasserstein) or metric.p != 2 or metric.method != "auto":
         return None
@@ -42,10 +45,9 @@ def _ornstein_uhlenbeck(parts: Parts, x: Gaussian, tau: float) -> Step:
     M^(-1) (m - tau b).
     """
     a = np.zeros((x.dim, x.dim)) if parts.matrix is None else parts.matrix
-    values, vectors = np.linalg.eigh(np.eye(x.dim) + tau * a)
-    if values[0] <= 0.0:
-        raise UnsupportedError(f"tau = {tau:g} is too large for this concave energy: the step has no minimiser")
-    root = (vectors / np.sqrt(values)) @ vectors.T
+    constants, vectors = np.linalg.eigh(a)
+    require_convex(float(constants[0]), tau)
+    root = (vectors / np.sqrt(1.0 + tau * constants)) @ vectors.T
     b, basis = np.linalg.eigh(root @ x.cov @ root)
     b = np.maximum(b, 0.0)
     heat = tau * parts.temperature

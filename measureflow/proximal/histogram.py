@@ -94,11 +94,15 @@ class _Problem:
         self.local = all(isinstance(term, (InternalEnergy, KL, Potential, Quadratic)) for _, term in terms)
 
     def at(self, p: np.ndarray, anchors: _Anchors) -> _Point | None:
-        """Return phi at masses p > 0 with given levels at the anchors; None where it is not finite."""
+        """Return phi at masses p > 0 with given levels at the anchors; None where it is not defined or not finite."""
         try:
-            value, variation = self.energy.value_and_gradient(self.base.replace(p))
-        except CallbackError:
+            return self.evaluate(p, anchors)
+        except (CallbackError, FloatingPointError):
             return None
+
+    def evaluate(self, p: np.ndarray, anchors: _Anchors) -> _Point | None:
+        """Return phi at masses p > 0 with given levels at the anchors; None where it is not finite."""
+        value, variation = self.energy.value_and_gradient(self.base.replace(p))
         moments = self._transport(p, anchors)
         force = -self.h * (moments[2, :-1] + moments[1, 1:]) - self.tau * np.diff(variation)
         density, spring = p / self.h, np.zeros(self.n)
@@ -134,7 +138,7 @@ class _Problem:
         return float(np.sqrt(np.sum(seen * force**2) + gap))
 
     def direction(self, point: _Point, barrier: np.ndarray, target: float, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
-        """Return Newton's change of the masses (n,) and of the levels at all faces (n + 1,), aiming at p z = target from z = barrier."""
+        """Return Newton's change of the masses (n,) and of the levels at all faces (n + 1,), from z = barrier to p z = target."""
         spring = point.spring + barrier / point.p
         load = point.force + target * np.diff(1.0 / point.p) if target else point.force
         matrices = self.h * point.moments[3:]
@@ -175,7 +179,7 @@ class _Problem:
         p = (1.0 - MIXED) * self.base.masses + MIXED / self.n
         inner_faces = [(lo + hi) // 2 for lo, hi in self.holes]
         shifts = [(face, MIXED * (face / self.n - float(self.total[face]))) for face in inner_faces]
-        return self.at(p, ((0, 0.0), *shifts, (self.n, 0.0)))
+        return self.evaluate(p, ((0, 0.0), *shifts, (self.n, 0.0)))
 
     def _first_multipliers(self, point: _Point) -> np.ndarray:
         variation = np.concatenate([[0.0], np.cumsum(-point.force)])

@@ -26,6 +26,7 @@ from measureflow.errors import CallbackError
 from measureflow.kernels.tridiagonal import assemble, densities, fastest_shrinking, solve_chain
 from measureflow.metrics import Metric
 from measureflow.proximal.base import Step, Tolerance
+from measureflow.proximal.closed import require_convex
 from measureflow.proximal.ordered import (
     SOFTEST,
     Ordered,
@@ -80,6 +81,8 @@ def interior(energy: Energy, metric: Metric, x: State, tau: float, tolerance: To
     ------
     ConvergenceError
         If the residual stays above the tolerance.
+    ValueError
+        If a quadratic is so concave that the step has no minimiser.
     """
     law = ordered(metric, x)
     if law is None or not isinstance(x, Quantiles):
@@ -87,6 +90,8 @@ def interior(energy: Energy, metric: Metric, x: State, tau: float, tolerance: To
     terms = _sort(energy)
     if not terms.internal or any(factor < 0.0 for factor, _ in terms.internal):
         return None
+    if terms.outer is None:
+        require_convex(terms.stiffness, tau)
     return _newton(_Problem(law, terms, tau, energy.bounds), tolerance)
 
 
@@ -124,6 +129,13 @@ class _Problem:
         self.n = len(law)
 
     def at(self, u: np.ndarray) -> _Point | None:
+        """Return phi at u; None where it is not defined or not finite."""
+        try:
+            return self.evaluate(u)
+        except (CallbackError, FloatingPointError):
+            return None
+
+    def evaluate(self, u: np.ndarray) -> _Point | None:
         """Return phi at u; None where the order is not strict or phi is not finite."""
         density = np.empty(self.n - 1)
         if not densities(u, density) > 0.0:
@@ -134,10 +146,7 @@ class _Problem:
         value += assemble(u, self.law.origin, stiffness, load, density, pressure, curvature, gradient, spring)
         phi = value / self.n
         if self.terms.outer is not None:
-            try:
-                more, slope = self.law.evaluate(self.terms.outer, u)
-            except CallbackError:
-                return None
+            more, slope = self.law.evaluate(self.terms.outer, u)
             phi, gradient = phi + self.tau * more, gradient + self.tau * slope
         size = norm(gradient)
         return _Point(u, phi, gradient, size, density, spring) if np.isfinite(phi + size) else None
@@ -236,7 +245,7 @@ class _Problem:
 
 def _newton(problem: _Problem, tolerance: Tolerance) -> Step:
     law, goal = problem.law, problem.law.goal(tolerance.residual)
-    point = problem.at(problem.start())
+    point = problem.evaluate(problem.start())
     pairs: Pairs = deque(maxlen=MEMORY)
     residual, iteration, method = np.inf, 0, "Newton"
     while point is not None:

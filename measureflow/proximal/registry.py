@@ -10,11 +10,26 @@ from measureflow.proximal.closed import identity, pushforward
 from measureflow.proximal.cone import on_cone
 from measureflow.proximal.descent import descend
 from measureflow.proximal.gaussian import gaussian
-from measureflow.proximal.histogram import even_cells
 from measureflow.proximal.line import towards_target
-from measureflow.proximal.quantiles import interior
 from measureflow.proximal.separable import by_points
-from measureflow.states import State
+from measureflow.states import Histogram, Quantiles, State
+
+
+def _on_quantiles(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tolerance) -> Step | None:
+    if not isinstance(x, Quantiles):
+        return None
+    from measureflow.proximal.quantiles import interior  # numba is loaded at first use
+
+    return interior(energy, metric, x, tau, tolerance)
+
+
+def _on_cells(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tolerance) -> Step | None:
+    if not isinstance(x, Histogram):
+        return None
+    from measureflow.proximal.histogram import even_cells  # numba is loaded at first use
+
+    return even_cells(energy, metric, x, tau, tolerance)
+
 
 SOLVERS: tuple[Solver, ...] = (
     identity,
@@ -22,9 +37,9 @@ SOLVERS: tuple[Solver, ...] = (
     gaussian,
     towards_target,
     by_points,
-    interior,
+    _on_quantiles,
     on_cone,
-    even_cells,
+    _on_cells,
     descend,
 )
 

@@ -39,8 +39,13 @@ def by_points(energy: Energy, metric: Metric, x: State, tau: float, tolerance: T
     u, error, calls = found
     u = u if energy.bounds is None else np.clip(u, *energy.bounds)
     residual = float(np.sqrt(weights @ error**2))
-    if residual > tolerance.residual * max(1.0, float(np.sqrt(weights @ start**2))) or np.any(_order(x, u) < 0.0):
+    if residual > tolerance.residual * max(1.0, float(np.sqrt(weights @ start**2))):
         return None
+    if isinstance(x, Quantiles):
+        ordered = np.maximum.accumulate(u)
+        if np.max(ordered - u) > 2.0 * np.max(error):
+            return None
+        u = ordered
     chart = metric.chart(x)
     step = landed(chart, u.reshape(x.coordinates.shape))
     if tau * (energy.value(step.state) - energy.value(x)) + 0.5 * step.distance**2 > 1e-12 * max(1.0, step.distance**2):
@@ -62,10 +67,6 @@ def _slope(term: Energy, u: np.ndarray) -> np.ndarray:
     assert isinstance(term, Quadratic)
     a, b, _ = term.normal_form(1)
     return np.asarray(float(a[0, 0]) * u + float(b[0]))
-
-
-def _order(x: State, u: np.ndarray) -> np.ndarray:
-    return np.diff(u) if isinstance(x, Quantiles) else np.zeros(1)
 
 
 def _root(x: np.ndarray, tau: float, slope: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray, int] | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow.energies import Energy
+from measureflow.errors import UnsupportedError
 from measureflow.games import AbstractGame
 from measureflow.metrics import Metric
 from measureflow.proximal import Step
@@ -36,12 +37,14 @@ class Players:
 
     def slopes(self, states: States) -> np.ndarray:
         """Return every player's metric slope |dE_k|, shape (players,); NaN where the metric has no chart."""
-        return np.array(
-            [
-                metric.slope(x, self.game.energy(k, states).gradient(x))
-                for k, (x, metric) in enumerate(zip(states, self.metrics, strict=True))
-            ]
-        )
+        return np.array([self._slope(k, states) for k in range(len(self))])
+
+    def _slope(self, player: int, states: States) -> float:
+        gradient = self.game.energy(player, states).gradient(states[player])
+        try:
+            return self.metrics[player].slope(states[player], gradient)
+        except UnsupportedError:
+            return float("nan")
 
 
 class Scheme(ABC):
@@ -67,6 +70,11 @@ class Scheme(ABC):
     @abstractmethod
     def advance(self, energy: Energy, metric: Metric, x: State, tau: float) -> Step:
         """Advance one player against frozen opponents by one step of size tau."""
+
+    def check(self, players: Players, states: States) -> None:
+        """Raise UnsupportedError if a player's metric has no flow on its state."""
+        for metric, x in zip(players.metrics, states, strict=True):
+            metric.chart(x)
 
     def init(self, players: Players, states: States) -> Any:
         """Return the memory that `step` needs, () for one-step schemes."""

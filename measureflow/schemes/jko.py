@@ -8,8 +8,9 @@ from measureflow import _validate as check
 from measureflow.energies import Energy
 from measureflow.metrics import Metric
 from measureflow.proximal import Step, Tolerance, solve_proximal
-from measureflow.schemes.base import Scheme
-from measureflow.states import State
+from measureflow.schemes.base import Players, Scheme
+from measureflow.schemes.info import States
+from measureflow.states import Histogram, State
 
 
 @final
@@ -52,6 +53,11 @@ class JKO(Scheme):
         self.tolerance = Tolerance(
             check.scalar("tolerance", tolerance, above=0.0), check.integer("max_iterations", max_iterations, least=1)
         )
+
+    def check(self, players: Players, states: States) -> None:
+        flat = [(m, x) for m, x in zip(players.metrics, states, strict=True) if not (isinstance(x, Histogram) and x.dim == 1)]
+        for metric, x in flat:
+            metric.chart(x)
 
     def advance(self, energy: Energy, metric: Metric, x: State, tau: float) -> Step:
         return solve_proximal(energy, metric, x, tau, self.tolerance)

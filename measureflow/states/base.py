@@ -205,12 +205,16 @@ def weighted_moments(points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarra
 
 
 def normalised(name: str, weights: np.ndarray) -> np.ndarray:
-    """Return weights divided by their sum, after checking that the sum is 1 to 1e-9; read-only."""
+    """Return weights divided by their sum, after checking that the sum is 1 to 1e-9; read-only.
+
+    Weights whose sum is 1 to rounding keep their bits, so that a law made of another law's weights is the same law.
+    """
     with np.errstate(over="ignore"):
         total = float(weights.sum())
     if abs(total - 1.0) > 1e-9:
         raise ValueError(f"{name} must sum to 1, got the sum {total!r}")
-    result = weights / total
+    rounding = 4.0 * np.finfo(float).eps * np.sqrt(weights.size)
+    result = weights if abs(total - 1.0) <= rounding else weights / total
     result.flags.writeable = False
     return result
 

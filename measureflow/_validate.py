@@ -110,9 +110,7 @@ def scalar(
 ) -> float:
     """Return `value` as a finite float in the stated range (`above`, `below` exclude their bound)."""
     rules = [
-        f"{sign} {bound:g}"
-        for sign, bound in ((">", above), (">=", least), ("<", below), ("<=", most))
-        if bound is not None
+        f"{sign} {bound:g}" for sign, bound in ((">", above), (">=", least), ("<", below), ("<=", most)) if bound is not None
     ]
     rule = "a finite number" + (" " + " and ".join(rules) if rules else "")
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.ndarray)):

@@ -31,8 +31,8 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser(
         "demo",
         help="a generator law and a critic law against real handwritten digits",
-        description="Solve the dual flow of 500 particles and 300 neurons against scikit-learn's handwritten digits at three step "
-        "sizes; print a table and write pictures and a page. Exit status 1 if a claim of the table does not hold.",
+        description="Solve the dual flow of 500 particles and 300 neurons against scikit-learn's handwritten digits at three "
+        "step sizes; print a table and write pictures and a page. Exit status 1 if a claim of the table does not hold.",
     )
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="folder for the results (default: demo)")
     demo.set_defaults(run=_demo)

@@ -46,20 +46,20 @@ def checked_events(events: Any) -> tuple[Event, ...]:
     return tuple(result)
 
 
-def first_zero(event: Event, path: Callable[[float], Any], t0: float, t1: float, value0: float) -> float | None:
-    """Return the first time in (t0, t1] at which an event crosses zero along a path, or None.
+def zeros(event: Event, path: Callable[[float], Any], t0: float, t1: float, value0: float) -> tuple[list[float], float]:
+    """Return the times in (t0, t1] at which an event crosses zero along a path, in order, and its value at t1.
 
-    The path is sampled at 8 sub-points, so that two crossings within a step are not missed, and the crossing is refined by
+    The path is sampled at 8 sub-points, so that crossings within a step are not missed, and each crossing is refined by
     Brent's method to 1e-12 of the step.
     """
-    times = [t0 + (t1 - t0) * k / SUBPOINTS for k in range(1, SUBPOINTS)] + [t1]
-    left, before = t0, value0
-    for right in times:
+    found = []
+    left, before, after = t0, value0, value0
+    for right in [t0 + (t1 - t0) * k / SUBPOINTS for k in range(1, SUBPOINTS)] + [t1]:
         after = event(right, path(right))
         if event.crossing(before, after):
-            return _refine(event, path, left, right, before, after)
+            found.append(_refine(event, path, left, right, before, after))
         left, before = right, after
-    return None
+    return found, after
 
 
 def _refine(event: Event, path: Callable[[float], Any], left: float, right: float, before: float, after: float) -> float:

@@ -31,7 +31,9 @@ class Recorder:
         self.wanted = [] if isinstance(keep, int) else list(keep)
         self.times: list[float] = []
         self.states: list[States] = []
-        self.rows: dict[str, list[np.ndarray]] = {name: [] for name in ("energies", "speeds", "distance", "residual", "iterations")}
+        self.rows: dict[str, list[np.ndarray]] = {
+            name: [] for name in ("energies", "speeds", "distance", "residual", "iterations")
+        }
         self.events: list[tuple[int, float]] = []
         self.status = "done"
         self.steps = 0
@@ -104,7 +106,9 @@ class Recorder:
         info["iterations"] = info["iterations"].astype(np.int64)
         info.update(events=list(self.events), status=self.status, steps=self.steps, cpu_seconds=seconds, scheme=repr(self.scheme))
         states = [self.shown(row) for row in self.states]
-        return Solution(np.array(self.times), states, rows["energies"], rows["speeds"], info, self.players, self.scheme, self.single)
+        return Solution(
+            np.array(self.times), states, rows["energies"], rows["speeds"], info, self.players, self.scheme, self.single
+        )
 
     def _account(self, t0: float, t1: float, infos: tuple[StepInfo, ...]) -> np.ndarray:
         self.steps += 1

@@ -27,13 +27,13 @@ class Residuals:
     Attributes
     ----------
     evi : ndarray
-        Largest value over the test states z of [d(x+, z)^2 - d(x, z)^2]/(2 tau) + (lambda/2) d(x+, z)^2 + E(x+) + d(x, x+)^2/(2 tau) -
-        E(z): at most 0 for minimizing movements of lambda-convex energies (T2).
+        Largest value over the test states z of [d(x+, z)^2 - d(x, z)^2]/(2 tau) + (lambda/2) d(x+, z)^2 + E(x+) +
+        d(x, x+)^2/(2 tau) - E(z): at most 0 for minimizing movements of lambda-convex energies (T2).
     energy_identity : ndarray
         E(x+) - E(x) + d(x, x+)^2/(2 tau) + (tau/2) |dE|^2(x+): the energy-dissipation balance of the step, O(tau^2).
     degiorgi : ndarray or None
-        E(x+) + d(x, x+)^2/(2 tau) + int_0^tau d(x, x~_delta)^2/(2 delta^2) d delta - E(x), zero up to the quadrature and the inner
-        solver for minimizing movements; None for other schemes.
+        E(x+) + d(x, x+)^2/(2 tau) + int_0^tau d(x, x~_delta)^2/(2 delta^2) d delta - E(x), zero up to the quadrature and the
+        inner solver for minimizing movements; None for other schemes.
     """
 
     evi: np.ndarray

@@ -12,7 +12,7 @@ from measureflow import _validate as check
 from measureflow import archive
 from measureflow.errors import UnsupportedError
 from measureflow.residuals import Residuals, minimizing_step, step_residuals
-from measureflow.schemes import Players, Scheme
+from measureflow.schemes import JKO, Players, Scheme
 
 
 @final
@@ -32,8 +32,8 @@ class Solution:
     slopes : ndarray, shape (rows,) or (rows, players)
         Metric slopes |dE|; computed when first asked for.
     info : dict
-        "distance", "residual", "iterations": what the steps since the row before did (length, largest residual of the inner solvers,
-        their iterations), shaped like `energies`; "events": list of (index, time); "status": "done" or "event"; "steps";
+        "distance", "residual", "iterations": what the steps since the row before did (length, largest residual of the inner
+        solvers, their iterations), shaped like `energies`; "events": list of (index, time); "status": "done" or "event"; "steps";
         "cpu_seconds"; "scheme".
 
     Examples
@@ -209,6 +209,8 @@ class Solution:
 
     def _degiorgi(self, k: int, delta: float) -> tuple[Any, ...]:
         self._all_steps("the interpolation 'degiorgi'")
+        if not isinstance(self.scheme, JKO):
+            raise ValueError(f"the interpolation 'degiorgi' needs a minimizing movement (JKO), got {self.scheme!r}")
         return tuple(minimizing_step(self, k, player, delta).state for player in range(len(self.players)))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow.energies import Energy
 from measureflow.errors import CallbackError, ConvergenceError, MeasureflowError
-from measureflow.events import Event, checked_events, first_zero
+from measureflow.events import Event, checked_events, zeros
 from measureflow.games import AbstractGame, Game
 from measureflow.metrics import Metric, natural
 from measureflow.recorder import FAILURES, Recorder
@@ -104,7 +104,8 @@ def solve(
     method.check(players, states)
     _check_defined(players, states)
     recorder.start(t0, states)
-    return _loop(players, method, states, times, taus, recorder, batches, watched, progress)
+    with np.errstate(over="ignore", invalid="ignore"):  # what stops being finite is found by the checks of states and results
+        return _loop(players, method, states, times, taus, recorder, batches, watched, progress)
 
 
 def _loop(
@@ -147,7 +148,7 @@ def _with_solution(error: Exception, solution: Solution, t0: float, t1: float) -
     elif isinstance(error, MeasureflowError):
         failure = type(error)(where)
     else:
-        failure = ConvergenceError(f"{where} (try a smaller tau)")
+        failure = ConvergenceError(where if "tau" in str(error) else f"{where} (try a smaller tau)")
     failure.solution = solution
     return failure
 
@@ -168,14 +169,12 @@ class _Watch:
         def path(t: float) -> Any:
             return self.recorder.shown(self.recorder.between(t0, t1, old, new, t))
 
-        zeros = []
+        found = []
         for k, event in enumerate(self.events):
-            zero = first_zero(event, path, t0, t1, self.values[k])
-            if zero is not None:
-                zeros.append((zero, k))
-            self.values[k] = event(t1, self.recorder.shown(new))
-        stop = min((zero for zero, k in zeros if self.events[k].terminal), default=None)
-        for zero, k in sorted(zeros):
+            times, self.values[k] = zeros(event, path, t0, t1, self.values[k])
+            found += [(t, k) for t in times]
+        stop = min((zero for zero, k in found if self.events[k].terminal), default=None)
+        for zero, k in sorted(found):
             if stop is None or zero <= stop:
                 self.recorder.event(k, zero)
         return stop

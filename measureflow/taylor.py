@@ -13,7 +13,8 @@ from measureflow.metrics.base import Chart, Flat
 from measureflow.states import Histogram, State
 
 STEPS = 2.0 ** -np.arange(4, 21)
-ROUNDING = 64.0
+ROUNDING = 512.0
+AFFINE = 3
 
 
 @final
@@ -51,8 +52,8 @@ def check_gradient(energy: Energy, state: State, seed: int = 0) -> TaylorCheck:
     Returns
     -------
     TaylorCheck
-        A float near 2 if value and gradient fit together, near 1 if they do not. Where the remainder is all rounding (an energy
-        that is affine along the direction, or constant) the gradient is right and 2.0 is returned.
+        A float near 2 if value and gradient fit together, near 1 if they do not. Where the remainder of the smallest steps is
+        rounding (an energy that is affine along the direction, or piecewise affine) the gradient is right and 2.0 is returned.
 
     Raises
     ------
@@ -104,9 +105,10 @@ def _direction(state: State, chart: Chart, rng: np.random.Generator) -> np.ndarr
 
 def _fit(remainders: np.ndarray, scale: float) -> TaylorCheck:
     """Fit the order where remainders are above rounding and, of those, at the small steps."""
-    seen = np.flatnonzero(remainders > ROUNDING * np.finfo(float).eps * scale)
+    visible = remainders > ROUNDING * np.finfo(float).eps * scale
+    seen = np.flatnonzero(visible)
     order = 2.0
-    if len(seen) >= 3:
+    if visible[-AFFINE:].any() and len(seen) >= 3:
         used = seen[max(0, len(seen) - 6) :]
         order = float(np.polyfit(np.log(STEPS[used]), np.log(remainders[used]), 1)[0])
     result = TaylorCheck(order)

@@ -168,12 +168,12 @@ def test_bilinear_energies(C: np.ndarray, x: mf.Vector, y: mf.Vector) -> None:
 
 @given(matrices(2, 2), matrices(2, 3), matrices(3, 3), vectors(2), vectors(3))
 def test_linear_quadratic_energies(P: np.ndarray, C: np.ndarray, Q: np.ndarray, x: mf.Vector, y: mf.Vector) -> None:
-    """Each player keeps the terms of J = x.P x/2 + x.C y - y.Q y/2 that it can change."""
+    """Player 0 has J = x.P x/2 + x.C y - y.Q y/2, player 1 has -J."""
     P, Q = P + P.T, Q + Q.T
     game = g.LinearQuadratic(P, C, Q)
     a, b = x.values, y.values
-    expected = [0.5 * a @ P @ a + a @ C @ b, 0.5 * b @ Q @ b - a @ C @ b]
-    assert_allclose(energies(game, (x, y)), expected, rtol=1e-11, atol=1e-11)
+    payoff = 0.5 * a @ P @ a + a @ C @ b - 0.5 * b @ Q @ b
+    assert_allclose(energies(game, (x, y)), [payoff, -payoff], rtol=1e-11, atol=1e-10)
     assert_allclose(game.energy(0, (x, y)).gradient(x), P @ a + C @ b, rtol=1e-11, atol=1e-11)
     assert_allclose(game.energy(1, (x, y)).gradient(y), Q @ b - C.T @ a, rtol=1e-11, atol=1e-11)
 
@@ -190,7 +190,8 @@ def test_on_laws_the_payoff_is_a_double_integral() -> None:
     pairs = LAW.points @ C @ TARGET.points.T
     coupling = float(LAW.weights @ pairs @ TARGET.weights)
     bowls = [float(law.weights @ np.sum(law.points**2, axis=1)) for law in (LAW, TARGET)]
-    assert_allclose(energies(game, (LAW, TARGET)), [0.2 * bowls[0] + coupling, 0.35 * bowls[1] - coupling], rtol=1e-12)
+    payoff = 0.2 * bowls[0] + coupling - 0.35 * bowls[1]
+    assert_allclose(energies(game, (LAW, TARGET)), [payoff, -payoff], rtol=1e-12)
     assert_gradients(game, (LAW, TARGET))
     mixed = (mf.Gaussian([1.0, 0.0], 0.5), mf.Vector([2.0, 1.0]))
     assert_allclose(energies(g.Bilinear(C), mixed), [4.0, -4.0], rtol=1e-13)

@@ -46,7 +46,8 @@ def test_all_lists_the_public_names() -> None:
 
 
 def test_import_loads_neither_numba_nor_scipy_nor_pot() -> None:
-    code = "import sys, measureflow; print([m for m in ('numba', 'scipy.optimize', 'ot', 'matplotlib', 'sklearn') if m in sys.modules])"
+    heavy = ("numba", "scipy.optimize", "ot", "matplotlib", "sklearn")
+    code = f"import sys, measureflow; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -100,7 +101,7 @@ def test_small_demo_writes_everything(tmp_path, capsys) -> None:
     result = json.loads((tmp_path / "result.json").read_text())
     assert [m["steps"] for m in result["measured"]] == [5, 10, 20]
     page = (tmp_path / "index.html").read_text()
-    assert page.count("data:image/png;base64,") == 2 and "src=\"http" not in page
+    assert page.count("data:image/png;base64,") == 2 and 'src="http' not in page
     assert "of 10" in capsys.readouterr().out
     assert outcome.order == pytest.approx(1.0, abs=0.2)
 

@@ -159,9 +159,7 @@ def test_inner_steps_of_a_single_flow():
 
 def test_inner_steps_with_an_implicit_coupling():
     """Two inner steps against the opponent's new state, itself a reply to the new one."""
-    sol = mf.solve(
-        g.Bilinear(2.0), (mf.Vector(1.0), mf.Vector(0.5)), 0.1, 0.1, scheme=mf.JKO("implicit", inner_steps=(1, 2))
-    )
+    sol = mf.solve(g.Bilinear(2.0), (mf.Vector(1.0), mf.Vector(0.5)), 0.1, 0.1, scheme=mf.JKO("implicit", inner_steps=(1, 2)))
     x, y = (z.values[0] for z in sol.states[-1])
     assert_allclose([x, y], [1.0 - 0.2 * y, 0.5 + 0.4 * x], atol=1e-12)
 

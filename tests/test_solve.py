@@ -244,7 +244,7 @@ def half(t, x):
 
 def test_events_are_located_on_the_geodesic():
     sol = decay(1.0, 0.1, events=half)
-    (index, t), = sol.info["events"]
+    ((index, t),) = sol.info["events"]
     assert index == 0
     assert abs(sol(t).values[0] - 0.5) < 1e-12
     k = int(np.searchsorted([-x.values[0] for x in sol.states], -0.5))
@@ -420,9 +420,7 @@ def test_batches_do_not_depend_on_what_is_saved():
 def test_batches_change_from_step_to_step():
     """A generator far away from a target of two atoms, one drawn in each step: both are seen."""
     target = mf.Particles([[0.0, 1.0], [0.0, -1.0]])
-    sol = mf.solve(
-        e.EnergyDistance(target), mf.Particles([[0.0, 0.0]]), 2.0, 0.01, scheme="explicit", batch=1, seed=0
-    )
+    sol = mf.solve(e.EnergyDistance(target), mf.Particles([[0.0, 0.0]]), 2.0, 0.01, scheme="explicit", batch=1, seed=0)
     moves = np.diff([law.points[0, 1] for law in sol.states])
     assert 50 < np.sum(moves > 0.0) < 150
     assert_allclose(np.abs(moves), 0.01, rtol=1e-9)
@@ -435,6 +433,7 @@ def test_a_batch_of_the_whole_target_is_the_target():
 
 def test_batches_are_unbiased():
     """The mean step over seeds is the step against the whole target: gradients are linear in it."""
+
     def move(**options):
         end = mf.solve(e.MMD(TARGET, "gaussian"), CLOUD, 0.1, 0.1, scheme="explicit", **options).states[-1]
         return (end.points - CLOUD.points).ravel()
@@ -561,9 +560,7 @@ RUNS = {
         0.3,
         metric=mf.Sobolev(-1.5),
     ),
-    "histogram": lambda: mf.solve(
-        0.0 * DECAY, mf.Histogram(random_masses(), mf.Grid([(0.0, 1.0)], (49,))), 1.0, 0.3
-    ),
+    "histogram": lambda: mf.solve(0.0 * DECAY, mf.Histogram(random_masses(), mf.Grid([(0.0, 1.0)], (49,))), 1.0, 0.3),
     "game": lambda: train(batch=8, seed=0, save_at=3),
     "stopped": lambda: decay(events=[event(half, terminal=True), lambda t, x: t - 0.2], speeds=2.0),
 }

@@ -546,9 +546,7 @@ def test_line_distance_against_analytic_values(scale):
     assert_allclose(wasserstein_line(uniform, wide, 1), scale / 2.0, rtol=1e-14)
     ends = atoms_polyline(scale * np.array([1.0, 0.0]), W)
     assert_allclose(wasserstein_line(uniform, ends, 2), scale / math.sqrt(12.0), rtol=1e-14)
-    assert_allclose(
-        wasserstein_sorted(scale * np.zeros(2), scale * np.array([3.0, 4.0])), scale * math.sqrt(12.5), rtol=1e-14
-    )
+    assert_allclose(wasserstein_sorted(scale * np.zeros(2), scale * np.array([3.0, 4.0])), scale * math.sqrt(12.5), rtol=1e-14)
 
 
 @pytest.mark.parametrize("n", [1, 7, 1000, 100_000])
@@ -571,9 +569,7 @@ def test_quantile_and_cdf_on_jumps_and_gaps():
     """Half the mass at 0, none on (0, 2), the rest even on [2, 3]."""
     law = Polyline(np.array([-1.0, 0.0, 0.0, 2.0, 3.0, 5.0]), np.array([0.0, 0.0, 0.5, 0.5, 1.0, 1.0]))
     assert_array_equal(quantile(law, np.array([0.0, 0.1, 0.5, 0.75, 1.0])), [0.0, 0.0, 0.0, 2.5, 3.0])
-    assert_array_equal(
-        cdf(law, np.array([-2.0, -1e-9, 0.0, 1.0, 2.0, 2.25, 3.0, 9.0])), [0, 0, 0.5, 0.5, 0.5, 0.625, 1, 1]
-    )
+    assert_array_equal(cdf(law, np.array([-2.0, -1e-9, 0.0, 1.0, 2.0, 2.25, 3.0, 9.0])), [0, 0, 0.5, 0.5, 0.5, 0.625, 1, 1])
     assert quantile(law, 0.75) == 2.5 and cdf(law, 2.5) == 0.75
     assert quantile(law, np.zeros((0, 2))).shape == cdf(law, np.zeros((0, 2))).shape == (0, 2)
     huge = Polyline(np.array([-1.7e308, 1.7e308]), np.array([0.0, 1.0]))
@@ -603,9 +599,7 @@ def test_line_plans_ignore_the_order_of_equal_atoms_and_have_no_gap():
 
 
 def test_line_plan_with_weightless_atoms():
-    plan = monotone_plan(
-        np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 0.0]), np.array([3.0, 4.0]), np.array([1.0, 0.0])
-    )
+    plan = monotone_plan(np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 0.0]), np.array([3.0, 4.0]), np.array([1.0, 0.0]))
     assert_array_equal(plan.i, [1])
     assert_array_equal(plan.j, [0])
     assert plan.cost == 4.0

@@ -8,8 +8,8 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow.energies.base import AtomEnergy, Energy
-from measureflow.energies.kinks import Kinks, TargetKinks
 from measureflow.energies.kernels import EnergyKernel, Kernel, kernel_from
+from measureflow.energies.kinks import Kinks, TargetKinks
 from measureflow.states import Histogram, Law, Particles, Quantiles, State, atoms
 from measureflow.transport.laws import polyline
 from measureflow.transport.line import Polyline

@@ -99,9 +99,7 @@ class Entropy(InternalEnergy):
 
     def _on_gaussian(self, law: Gaussian) -> tuple[float, np.ndarray]:
         inverse, log_volume = inverse_and_log_volume(self, law)
-        return -self.temperature * (log_volume + 0.5 * law.dim), np.vstack(
-            [np.zeros(law.dim), -0.5 * self.temperature * inverse]
-        )
+        return -self.temperature * (log_volume + 0.5 * law.dim), np.vstack([np.zeros(law.dim), -0.5 * self.temperature * inverse])
 
     def __repr__(self) -> str:
         return f"Entropy({self.temperature:g})"

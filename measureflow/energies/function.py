@@ -42,9 +42,7 @@ class Function(Energy):
     12.5
     """
 
-    def __init__(
-        self, f: Callable[[Any], float], grad: Callable[[Any], Any], *, convexity: float | None = None
-    ) -> None:
+    def __init__(self, f: Callable[[Any], float], grad: Callable[[Any], Any], *, convexity: float | None = None) -> None:
         self.f = check.function("f", f)
         self.grad = check.function("grad", grad)
         self._convexity = None if convexity is None else check.scalar("convexity", convexity)

@@ -27,9 +27,7 @@ class Kinks:
     def nearest(self, other: Kinks, points: np.ndarray) -> Kinks:
         """Return for each point the nearer of two kinks."""
         first = np.sum((points - self.places) ** 2, axis=1) <= np.sum((points - other.places) ** 2, axis=1)
-        return Kinks(
-            np.where(first[:, None], self.places, other.places), np.where(first, self.strengths, other.strengths)
-        )
+        return Kinks(np.where(first[:, None], self.places, other.places), np.where(first, self.strengths, other.strengths))
 
     def scaled(self, factor: float) -> Kinks:
         """Return the kinks of a multiple of the energy."""

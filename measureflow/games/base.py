@@ -156,9 +156,7 @@ class ZeroSum(AbstractGame):
         def signed(own: State) -> tuple[float, np.ndarray]:
             result = self.payoff(own, opponent) if player == 0 else self.payoff(opponent, own)
             if not isinstance(result, (tuple, list)) or len(result) != 3:
-                raise check.CallbackError(
-                    f"payoff must return (value, gradient in x, gradient in y), got {check.show(result)}"
-                )
+                raise check.CallbackError(f"payoff must return (value, gradient in x, gradient in y), got {check.show(result)}")
             sign = 1.0 if player == 0 else -1.0
             value = check.returned_scalar("the value of payoff", result[0])
             return sign * value, sign * returned_gradient("the gradients of payoff", result[1 + player], own)

@@ -138,9 +138,7 @@ class NeuronCritic(Critic):
     def payoff(self, points: np.ndarray, q: np.ndarray) -> Energy:
         return _NeuronPayoff(self, points, q)
 
-    def run(
-        self, state: State, points: np.ndarray, q: np.ndarray, *, want_points: bool = False, want_atoms: bool = False
-    ) -> Any:
+    def run(self, state: State, points: np.ndarray, q: np.ndarray, *, want_points: bool = False, want_atoms: bool = False) -> Any:
         """Run the fused kernel: D at points, its gradient in x, and the gradient of sum_i q_i D(x_i) at the neurons."""
         from measureflow.kernels.neurons import evaluate  # numba is loaded at first use
 

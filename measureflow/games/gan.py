@@ -42,8 +42,8 @@ class Ridge:
 class GAN(AbstractGame):
     """J(mu, c) = E_mu D_c - E_target D_c - penalty(c): the generator mu descends J, the critic c ascends it.
 
-    With ``loss="wasserstein"`` this is the game of an integral probability metric (theory, section 7.2). Initial states are the pair
-    (generator law, critic state); ``speeds=(1, eta)`` makes the critic eta times as fast.
+    With ``loss="wasserstein"`` this is the game of an integral probability metric (theory, section 7.2). Initial states are
+    the pair (generator law, critic state); ``speeds=(1, eta)`` makes the critic eta times as fast.
 
     Parameters
     ----------
@@ -70,12 +70,8 @@ class GAN(AbstractGame):
     2.0
     """
 
-    def __init__(
-        self, target: Law, loss: str = "wasserstein", *, critic: Critic, penalty: Ridge | None = None
-    ) -> None:
-        self.target = check.instance(
-            "target", target, (Particles, Quantiles, Histogram), "Particles, Quantiles or a Histogram"
-        )
+    def __init__(self, target: Law, loss: str = "wasserstein", *, critic: Critic, penalty: Ridge | None = None) -> None:
+        self.target = check.instance("target", target, (Particles, Quantiles, Histogram), "Particles, Quantiles or a Histogram")
         self.loss = check.choice("loss", loss, ("wasserstein",))
         self.critic = check.instance("critic", critic, Critic, "a FeatureCritic or a NeuronCritic")
         self.penalty = check.instance("penalty", penalty, (Ridge, type(None)), "a Ridge or None")

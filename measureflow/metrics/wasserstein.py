@@ -76,8 +76,8 @@ class Wasserstein(Metric):
     p : {1, 2}
         Exponent. Flows need p = 2.
     method : {"auto", "sinkhorn", "sliced"}
-        "auto" is exact: closed forms on the line and for Gaussians, otherwise the network simplex with a certificate from its dual
-        potentials. "sinkhorn" returns the transport cost of the entropic plan, "sliced" the sliced distance; both from POT.
+        "auto" is exact: closed forms on the line and for Gaussians, otherwise the network simplex with a certificate from its
+        dual potentials. "sinkhorn" returns the transport cost of the entropic plan, "sliced" the sliced distance; both from POT.
     epsilon : float
         Entropic regularisation of "sinkhorn", relative to the mean cost.
     projections : int
@@ -102,9 +102,7 @@ class Wasserstein(Metric):
     5.0
     """
 
-    def __init__(
-        self, p: int = 2, method: str = "auto", *, epsilon: float = 0.05, projections: int = 100, seed: int = 0
-    ) -> None:
+    def __init__(self, p: int = 2, method: str = "auto", *, epsilon: float = 0.05, projections: int = 100, seed: int = 0) -> None:
         self.p = int(check.choice("p", p, (1, 2)))
         self.method = check.choice("method", method, ("auto", "sinkhorn", "sliced"))
         self.epsilon = check.scalar("epsilon", epsilon, above=0.0)
@@ -153,7 +151,8 @@ class Wasserstein(Metric):
         if not (isinstance(a, Gaussian) and isinstance(b, Gaussian)):
             other = b if isinstance(a, Gaussian) else a
             raise UnsupportedError(
-                f"a Gaussian is compared with a Gaussian, got {type(other).__name__}; use to_gaussian(), or to_quantiles(n) in 1-D"
+                f"a Gaussian is compared with a Gaussian, got {type(other).__name__}; use to_gaussian(), "
+                "or to_quantiles(n) in 1-D"
             )
         if self.p != 2:
             raise UnsupportedError("between Gaussians p must be 2; for p = 1 in 1-D use to_quantiles(n)")

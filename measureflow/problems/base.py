@@ -147,9 +147,7 @@ class Problem:
         """Whether there are several players, so that states come as tuples."""
         return isinstance(self.problem, AbstractGame)
 
-    def solve(
-        self, tau: float, scheme: str | Scheme = "jko", *, t: float | None = None, **options: Any
-    ) -> Solution:
+    def solve(self, tau: float, scheme: str | Scheme = "jko", *, t: float | None = None, **options: Any) -> Solution:
         """Solve the problem from its initial state.
 
         Parameters

@@ -113,9 +113,7 @@ def _rotation_schemes(
     return {key: step(name) for key, name in spelled}, {key: factor(name) for key, name in spelled}
 
 
-def linear_quadratic(
-    P: Any = 0.3, C: Any = 2.0, Q: Any = 0.3, start: tuple[Any, Any] = (1.0, 1.0), t: float = 1.0
-) -> Problem:
+def linear_quadratic(P: Any = 0.3, C: Any = 2.0, Q: Any = 0.3, start: tuple[Any, Any] = (1.0, 1.0), t: float = 1.0) -> Problem:
     """G2: J = x.P x/2 + x.C y - y.Q y/2 with z_t = expm(-[[P, C], [-C^T, Q]] t) z_0; contracts at the rate of D2."""
     from scipy.linalg import expm
 
@@ -161,9 +159,7 @@ def _blocks(game: LinearQuadratic) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return own, down, up
 
 
-def _block_steps(
-    own: np.ndarray, down: np.ndarray, up: np.ndarray, split: Callable[[np.ndarray], Pair]
-) -> dict[str, ExactStep]:
+def _block_steps(own: np.ndarray, down: np.ndarray, up: np.ndarray, split: Callable[[np.ndarray], Pair]) -> dict[str, ExactStep]:
     """Return the steps (I + tau left) z+ = (I - tau right) z."""
     eye, nothing = np.eye(len(own)), np.zeros_like(own)
 

@@ -125,9 +125,7 @@ def _printed_entries() -> dict[str, Printed]:
     at_one = zip(entries, ("0.7079814026", "-0.7061040513", "2.284384226"), strict=True)
     one_step = zip(entries, ("0.4999507781", "-0.4120303821", "1.797165515"), strict=True)
     flow = {f"{name}(1)": Printed(digits, _entry(*entries[name]), 1.0) for name, digits in at_one}
-    return flow | {
-        f"{name} after a step": Printed(digits, _entry(*entries[name]), 0.4, JKO(), 0.4) for name, digits in one_step
-    }
+    return flow | {f"{name} after a step": Printed(digits, _entry(*entries[name]), 0.4, JKO(), 0.4) for name, digits in one_step}
 
 
 def _gaussian(mean: np.ndarray, cov: np.ndarray) -> Gaussian:

@@ -60,9 +60,7 @@ def absolute_value(initial: State | None = None) -> Problem:
         label="E2",
         title="absolute value, arrives in finite time",
         source="theory.md, 9.1 E2",
-        problem=Potential(
-            lambda x: np.abs(x).sum(axis=1), np.sign, prox=lambda x, tau: threshold(x, tau), convexity=0.0
-        ),
+        problem=Potential(lambda x: np.abs(x).sum(axis=1), np.sign, prox=lambda x, tau: threshold(x, tau), convexity=0.0),
         initial=x0,
         t_span=(0.0, 1.0),
         exact=lambda t: pushed(x0, lambda x: threshold(x, t)),

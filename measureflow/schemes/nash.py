@@ -113,9 +113,7 @@ def _newton_direction(problem: _BestReplies, z: np.ndarray, value: np.ndarray) -
     return np.asarray(direction)
 
 
-def _damped(
-    problem: _BestReplies, z: np.ndarray, value: np.ndarray, direction: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _damped(problem: _BestReplies, z: np.ndarray, value: np.ndarray, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Step along `direction`, halved until the gap shrinks; a plain best reply if it never does."""
     length, now = 1.0, problem.size(value)
     for _ in range(HALVINGS):

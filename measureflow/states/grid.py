@@ -63,9 +63,7 @@ class Grid:
         with np.errstate(over="ignore", under="ignore"):
             narrow = self.spacing <= 4.0 * np.finfo(float).eps * np.abs(self.bounds).max(axis=1)
             if np.any(narrow) or not 0.0 < self.cell_volume < np.inf:
-                raise ValueError(
-                    f"bounds must give cells of positive finite volume, got {self.bounds} for {self.shape} cells"
-                )
+                raise ValueError(f"bounds must give cells of positive finite volume, got {self.bounds} for {self.shape} cells")
 
     @property
     def dim(self) -> int:

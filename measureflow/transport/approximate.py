@@ -128,9 +128,7 @@ def sliced_distance(
     projections = _validate.integer("projections", projections, least=1)
     seed = _validate.integer("seed", seed, least=0, most=2**32 - 1)
     size = exponent(x, y)
-    value = float(
-        ot.sliced_wasserstein_distance(np.ldexp(x, -size), np.ldexp(y, -size), a, b, projections, p=p, seed=seed)
-    )
+    value = float(ot.sliced_wasserstein_distance(np.ldexp(x, -size), np.ldexp(y, -size), a, b, projections, p=p, seed=seed))
     if not 0.0 <= value < math.inf:
         raise ConvergenceError(f"the sliced distance came out as {value!r}, which is not a distance")
     return unscale(value, size)

@@ -57,12 +57,10 @@ def bures_map(S0: np.ndarray, S1: np.ndarray) -> np.ndarray:
     ValueError
         If S0 is singular to rounding: there is in general no map then, because mass of a subspace would have to split.
     """
-    from scipy.linalg import solve_triangular
-
     S0, S1, _ = _pair(S0, S1)
     L, C = _definite_factor(S0), _factor(S1)
     U, values, _ = np.linalg.svd(L.T @ C)
-    half = solve_triangular(L, U, trans="T", lower=True)
+    half = np.linalg.solve(L.T, U)  # a triangular solver of SciPy would start threads even for small matrices
     A = (half * values) @ half.T
     return np.asarray(0.5 * (A + A.T))
 

@@ -117,9 +117,7 @@ def _simplex(
     return i, j, flow[i, j] / total, log["v"]
 
 
-def _solve(
-    cost: np.ndarray, a: np.ndarray, b: np.ndarray, pivots: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _solve(cost: np.ndarray, a: np.ndarray, b: np.ndarray, pivots: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Leave out the atoms without mass, solve, and number the moves as before."""
     rows, columns = np.flatnonzero(a), np.flatnonzero(b)
     if len(rows) == len(a) and len(columns) == len(b):
@@ -130,9 +128,7 @@ def _solve(
     return rows[i], columns[j], mass, g
 
 
-def optimal_plan(
-    x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray, p: int = 2, max_pivots: int = MAX_PIVOTS
-) -> Plan:
+def optimal_plan(x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray, p: int = 2, max_pivots: int = MAX_PIVOTS) -> Plan:
     """Return an optimal plan between weighted atoms for the cost ``|x - y|^p``, with its certificate.
 
     In one dimension the plan is the monotone one. Equal laws given by equal arrays keep every atom in place. Equal

@@ -74,9 +74,7 @@ def barycentric_map(plan: Plan, y: np.ndarray, n: int) -> np.ndarray:
     y = _validate.array("y", y, ndim=2)
     n = _validate.integer("n", n, least=1)
     if int(plan.i.max()) >= n or int(plan.j.max()) >= len(y):
-        raise ValueError(
-            f"plan must fit n = {n} and y of shape {y.shape}, got indices up to {plan.i.max()} and {plan.j.max()}"
-        )
+        raise ValueError(f"plan must fit n = {n} and y of shape {y.shape}, got indices up to {plan.i.max()} and {plan.j.max()}")
     total = np.bincount(plan.i, weights=plan.mass, minlength=n)
     if not np.all(total > 0.0):
         raise ValueError(f"plan must move mass from every source atom, got none at index {int(np.argmin(total))}")
@@ -129,6 +127,4 @@ def unscale(value: float, power: int) -> float:
     try:
         return math.ldexp(value, power)
     except OverflowError:
-        raise ValueError(
-            f"x and y must be so close that their cost is finite, got a cost of {value:g} * 2^{power}"
-        ) from None
+        raise ValueError(f"x and y must be so close that their cost is finite, got a cost of {value:g} * 2^{power}") from None

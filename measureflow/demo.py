@@ -99,6 +99,10 @@ class Digits:
             self._distances[key] = distance(law, self.law)
         return self._distances[key]
 
+    def index(self, points: np.ndarray) -> np.ndarray:
+        """Return the index (n,) of the datum nearest to each point (n, 64)."""
+        return np.asarray(self._tree.query(points)[1])
+
     def nearest(self, law: Particles) -> tuple[float, np.ndarray]:
         """Return the mean distance of the particles to the nearest datum over that of the data, and each particle's class."""
         gaps, index = self._tree.query(law.points)

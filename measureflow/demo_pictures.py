@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 COLUMNS = 20
 EVERY = 2
+CELL = 10
+FRAME = 0.12
 GREY = "0.55"
 TAUS = ("#9ecae1", "#4292c6", "#08306b")
 
@@ -31,17 +33,25 @@ def digit_grid(outcome: Outcome, path: Path) -> Path:
     _, classes = data.nearest(sol.states[-1][0])
     chosen = np.concatenate([_first_of(classes, digit, COLUMNS // 10) for digit in range(10)])
     shown = range(0, len(sol.t), EVERY)
-    rows = [(f"t = {sol.t[k]:g}", sol.states[k][0].points[chosen]) for k in shown]
-    rows.append(("nearest\ndatum", data.points[data._tree.query(rows[-1][1])[1]]))
-    figure = _figure(0.42 * len(chosen) + 0.8, 0.42 * len(rows) + 0.3)
-    axes = figure.subplots(len(rows), len(chosen), squeeze=False)
-    for line, (label, points) in zip(axes, rows, strict=True):
-        for axis, point in zip(line, points, strict=True):
-            axis.imshow((point + data.centre).reshape(8, 8), cmap="gray_r", vmin=0.0, vmax=1.0)
-            axis.set(xticks=[], yticks=[])
-        line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
+    labels = [f"t = {sol.t[k]:g}" for k in shown] + ["nearest datum"]
+    rows = [sol.states[k][0].points[chosen] for k in shown]
+    rows.append(data.points[data.index(rows[-1])])
+    figure = _figure(0.42 * len(chosen) + 1.0, 0.42 * len(rows) + 0.3)
+    axes = figure.subplots()
+    axes.imshow(_mosaic(np.array(rows) + data.centre), cmap="gray_r", vmin=0.0, vmax=1.0, interpolation="nearest")
+    axes.set(xticks=[], yticks=CELL * np.arange(len(rows)) + 0.5 * CELL, yticklabels=labels)
+    axes.tick_params(length=0, labelsize=8)
+    axes.spines[:].set_visible(False)
     figure.savefig(path, dpi=110)
     return path
+
+
+def _mosaic(images: np.ndarray) -> np.ndarray:
+    """Return one picture of images (rows, columns, 64), each of 8 x 8 pixels in a pale frame."""
+    rows, columns, _ = images.shape
+    picture = np.full((rows, CELL, columns, CELL), FRAME)
+    picture[:, 1:9, :, 1:9] = images.reshape(rows, columns, 8, 8).transpose(0, 2, 1, 3)
+    return picture.reshape(rows * CELL, columns * CELL)
 
 
 def _first_of(classes: np.ndarray, digit: int, count: int) -> np.ndarray:

@@ -36,6 +36,9 @@ BOUNDARY = 0.995
 MIXED = 1e-3
 SHRINK = 0.1
 EDGE = 1e-12
+STALLED = 1e-8
+"""Residual, relative to the size of the state, that is accepted (and reported) where rounding ends the search."""
+
 _Anchors = tuple[tuple[int, float], ...]
 """Faces (both ends, one in every hole of the base law), each with the law's level there minus the base's."""
 
@@ -63,7 +66,7 @@ def even_cells(energy: Energy, metric: Metric, x: State, tau: float, tolerance: 
     Raises
     ------
     ConvergenceError
-        If the residual stays above the tolerance.
+        If the residual stays above the tolerance, and above 1e-8 of the state's size where rounding ends the search.
     """
     if not isinstance(x, Histogram) or not isinstance(metric, Wasserstein) or x.dim != 1:
         return None
@@ -156,7 +159,8 @@ class _Problem:
 
     def solve(self, tolerance: Tolerance) -> Step:
         spread = float(np.sqrt(np.sum(self.base.masses * self.base.grid.axes[0] ** 2)))
-        goal, iteration, residual = tolerance.residual * max(1.0, spread), 0, np.inf
+        scale, iteration, residual = max(1.0, spread), 0, np.inf
+        goal = tolerance.residual * scale
         pairs: Pairs = deque(maxlen=MEMORY)
         point: _Point | None = self.start()
         if point is None:
@@ -164,13 +168,17 @@ class _Problem:
         z = np.zeros(self.n) if self.positive else self._first_multipliers(point)
         while point is not None:
             residual = self.residual(point, z)
-            if residual <= goal:
-                method = "Newton" if self.positive else "interior point"
-                return Step(self.base.replace(point.p), point.distance, residual, iteration, method)
-            if iteration == tolerance.max_iterations:
+            if residual <= goal or iteration == tolerance.max_iterations:
                 break
-            point, z = self._advance(point, z, pairs)
+            trial, z = self._advance(point, z, pairs)
             iteration += 1
+            if trial is None and residual <= STALLED * scale:
+                goal = residual
+                break
+            point = trial
+        if point is not None and residual <= goal:
+            method = "Newton" if self.positive else "interior point"
+            return Step(self.base.replace(point.p), point.distance, residual, iteration, method)
         hint = "try another tau" + (", a histogram without empty stretches between masses, or Quantiles" if self.holes else "")
         raise not_converged(residual, goal, iteration, hint)
 

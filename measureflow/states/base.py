@@ -171,6 +171,20 @@ class Law(State):
         return Law.kinds["Particles"](points[held], weights[held])
 
 
+class MassLaw(Law):
+    """A law of pieces of mass, atoms or cells, with its moments as methods."""
+
+    __slots__ = ()
+
+    def mean(self) -> np.ndarray:
+        """Return the mean, shape (d,)."""
+        return self._moments()[0]
+
+    def covariance(self) -> np.ndarray:
+        """Return the covariance, shape (d, d)."""
+        return self._moments()[1]
+
+
 def atoms(state: State) -> tuple[np.ndarray, np.ndarray]:
     """Return points (n, d) and weights (n,) against which a state integrates functions.
 

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from measureflow import _validate as check
-from measureflow.states.base import Law, normalised, owned, weighted_moments
+from measureflow.states.base import MassLaw, normalised, owned, weighted_moments
 from measureflow.states.grid import Grid
 
 
 @final
 @dataclass(frozen=True, eq=False, repr=False, init=False)
-class Histogram(Law):
+class Histogram(MassLaw):
     """The law that puts a mass on each cell of a grid.
 
     Integrals against a histogram are sums over cell centres (midpoint rule); its density is mass / cell volume; transport
@@ -93,14 +93,6 @@ class Histogram(Law):
         object.__setattr__(law, "masses", _nonnegative(owned("masses", coordinates, self.masses.shape)))
         object.__setattr__(law, "grid", self.grid)
         return law
-
-    def mean(self) -> np.ndarray:
-        """Mean by the midpoint rule, shape (d,)."""
-        return self._moments()[0]
-
-    def covariance(self) -> np.ndarray:
-        """Covariance by the midpoint rule, shape (d, d)."""
-        return self._moments()[1]
 
     def _levels(self) -> int | None:
         return int(self.masses.size)

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from measureflow import _validate as check
-from measureflow.states.base import Law, normalised, owned, weighted_moments
+from measureflow.states.base import MassLaw, normalised, owned, weighted_moments
 
 
 @final
 @dataclass(frozen=True, eq=False, repr=False, init=False)
-class Particles(Law):
+class Particles(MassLaw):
     """The law sum_i weights_i delta_{points_i} on R^d.
 
     Parameters
@@ -70,14 +70,6 @@ class Particles(Law):
         object.__setattr__(law, "points", owned("points", coordinates, self.points.shape))
         object.__setattr__(law, "weights", self.weights)
         return law
-
-    def mean(self) -> np.ndarray:
-        """Mean, shape (d,)."""
-        return self._moments()[0]
-
-    def covariance(self) -> np.ndarray:
-        """Covariance, shape (d, d)."""
-        return self._moments()[1]
 
     def _levels(self) -> int | None:
         return len(self.points) if self.equal_weights else None

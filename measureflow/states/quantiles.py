@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from measureflow import _validate as check
-from measureflow.states.base import Law, owned
+from measureflow.states.base import MassLaw, owned
 
 
 @final
 @dataclass(frozen=True, eq=False, repr=False, init=False)
-class Quantiles(Law):
+class Quantiles(MassLaw):
     """A law on R by its quantile function at the levels (i + 1/2)/n.
 
     In these coordinates W2 is flat: it is the L2 distance of the values, on the cone of nondecreasing vectors.
@@ -64,14 +64,6 @@ class Quantiles(Law):
         law = object.__new__(Quantiles)
         object.__setattr__(law, "values", _ordered(owned("values", coordinates, self.values.shape)))
         return law
-
-    def mean(self) -> np.ndarray:
-        """Mean, shape (1,)."""
-        return self._moments()[0]
-
-    def covariance(self) -> np.ndarray:
-        """Covariance, shape (1, 1)."""
-        return self._moments()[1]
 
     def _levels(self) -> int | None:
         return len(self.values)

@@ -229,15 +229,12 @@ def run(out: Path, settings: Settings | None = None, progress: bool = True) -> O
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     data = Digits()
-    from threadpoolctl import threadpool_limits  # comes with scikit-learn
-
     print(f"{chosen.particles} particles in R^64 and {chosen.neurons} neurons against {len(data.points)} digits")
     solutions, measured = [], []
     for refinement in (1, 2, 4):
         tau = chosen.horizon / (chosen.steps * refinement)
         print(f"tau = {tau:g}: {chosen.steps * refinement} steps to t = {chosen.horizon:g}", flush=True)
-        with threadpool_limits(1, user_api="blas"):  # the matrices are small: a second BLAS thread only waits
-            solutions.append(solve_flow(data, chosen, refinement, progress))
+        solutions.append(solve_flow(data, chosen, refinement, progress))
         measured.append(measure(data, solutions[-1], tau))
     gaps = [differences(a, b, chosen.critic_speed) for a, b in zip(solutions, solutions[1:], strict=False)]
     outcome = Outcome(chosen, measured, solutions[0].t, gaps, solutions, data)

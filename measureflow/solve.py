@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from measureflow import _validate as check
+from measureflow._threads import one_blas_thread
 from measureflow.energies import Energy
 from measureflow.errors import CallbackError, ConvergenceError, MeasureflowError
 from measureflow.events import Event, checked_events, zeros
@@ -82,6 +83,11 @@ def solve(
     CallbackError
         If a function of the user returns something wrong; it carries `solution` too.
 
+    Notes
+    -----
+    Linear algebra runs on one BLAS thread meanwhile, so that the same inputs and seed give the same bits on any number of
+    threads.
+
     Examples
     --------
     >>> import measureflow as mf
@@ -104,7 +110,8 @@ def solve(
     method.check(players, states)
     _check_defined(players, states)
     recorder.start(t0, states)
-    with np.errstate(over="ignore", invalid="ignore"):  # what stops being finite is found by the checks of states and results
+    # what stops being finite is found by the checks of states and results; one thread gives the same bits everywhere
+    with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
         return _loop(players, method, states, times, taus, recorder, batches, watched, progress)
 
 

@@ -105,7 +105,7 @@ class NeuronCritic(Critic):
 
     Notes
     -----
-    Above three dimensions the work is small matrix products: one BLAS thread (``OPENBLAS_NUM_THREADS=1``) is fastest.
+    Above three dimensions the work is small matrix products, which run on one BLAS thread.
 
     Examples
     --------

@@ -6,13 +6,15 @@ tiles, both chosen from the shapes alone. Every block has its own sum over rows,
 float64, and threads run the same machine code on whole blocks: the bits do not depend on the number of threads.
 
 Up to three dimensions the pairs are formed by vector loops over the neurons, four rows at a time. Above that the work
-is three matrix products a tile; BLAS uses as many threads as the caller has set (one, where threads run over blocks).
+is three matrix products a tile, on one BLAS thread: more would change the bits and, at these sizes, mostly wait for each
+other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import numba
@@ -22,6 +24,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from measureflow._numba import njit
+from measureflow._threads import one_blas_thread
 from measureflow.kernels.elementary import tanh32, tanh64
 
 NEURONS = 512  # at most so many neurons a tile: four rows of them stay in the first cache
@@ -285,7 +288,8 @@ def evaluate(
     k = packed[0].shape[1]
     rows = np.zeros((packed[0].shape[0], k + 1), x.dtype)
     threads = _threads(n * h, d, x.itemsize)
-    total = _run(packed, rows, bool(want_points), bool(want_atoms), activation, threads)
+    with nullcontext() if k <= 3 else one_blas_thread(look_again=False):
+        total = _run(packed, rows, bool(want_points), bool(want_atoms), activation, threads)
     values, grad_points = rows[:n, 0].copy(), rows[:n, 1 : d + 1].copy() if want_points else None
     if not want_atoms:
         return values, grad_points, None

@@ -26,4 +26,7 @@ def one_blas_thread(look_again: bool = True) -> AbstractContextManager[Any]:
     look_again : bool
         Look for libraries loaded since the first call (0.3 ms); without it the context costs 10 microseconds.
     """
+    if look_again:
+        import scipy.linalg  # noqa: F401  # its own BLAS can be held to one thread only once it is loaded
+
     return (_libraries() if look_again else _loaded_libraries()).limit(limits=1)

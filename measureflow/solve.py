@@ -108,10 +108,10 @@ def solve(
     recorder = Recorder(players, method, single, keep)
     check.flag("progress", progress)
     method.check(players, states)
-    _check_defined(players, states)
-    recorder.start(t0, states)
-    # what stops being finite is found by the checks of states and results; one thread gives the same bits everywhere
-    with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
+    # the checks of states and results find what is not finite, so that NumPy need not warn
+    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+        _check_defined(players, states)
+        recorder.start(t0, states)
         return _loop(players, method, states, times, taus, recorder, batches, watched, progress)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -78,8 +79,12 @@ class GAN(AbstractGame):
         points, weights = atoms(target)
         held = weights > 0.0
         self._points, self._weights = points[held], weights[held]
-        self._on_target = self.critic.payoff(self._points, self._weights)
         self._cost = Quadratic(0.0 if penalty is None else penalty.beta)
+
+    @cached_property
+    def _on_target(self) -> Energy:
+        """The energy c -> E_target D_c."""
+        return self.critic.payoff(self._points, self._weights)
 
     def check(self, states: States) -> None:
         self._check_generator("initial[0]", states[0])

@@ -725,3 +725,26 @@ def test_every_energy_on_every_state_answers_or_refuses(name: str) -> None:
             assert value > -np.inf
             assert gradient.shape == state.coordinates.shape
             assert isinstance(value, float)
+
+
+def test_energies_can_be_summed_and_divided() -> None:
+    law = mf.Gaussian(0.5, 2.0)
+    parts = [e.Entropy(), e.Quadratic()]
+    total = sum(parts)
+    assert_allclose(total.value(law), sum(part.value(law) for part in parts), rtol=1e-15)
+    assert_allclose((total / 2).value(law), total.value(law) / 2, rtol=1e-15)
+    with pytest.raises(ValueError, match="divisor"):
+        total / 0.0
+    with pytest.raises(TypeError):
+        1.0 + total
+
+
+def test_quadratic_interaction_is_the_callable_one() -> None:
+    law = mf.Particles(np.array([[0.0, 1.0], [2.0, -1.0], [0.5, 0.5]]), [0.2, 0.5, 0.3])
+    callable_one = 1.7 * e.Interaction(lambda z: np.sum(z**2, axis=-1) / 2, lambda z: z)
+    closed = e.QuadraticInteraction(1.7)
+    assert_allclose(closed.value(law), callable_one.value(law), rtol=1e-13)
+    assert_allclose(closed.gradient(law), callable_one.gradient(law), rtol=1e-12, atol=1e-14)
+    grid = mf.Grid([(-1.0, 2.0)], 7)
+    cells = mf.Histogram(np.arange(1.0, 8.0) / 28.0, grid)
+    assert_allclose(closed.gradient(cells), callable_one.gradient(cells), rtol=1e-12)

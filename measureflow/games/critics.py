@@ -105,6 +105,7 @@ class NeuronCritic(Critic):
 
     Notes
     -----
+    With "relu" D has kinks, at which minimizing movements may not converge: take the scheme `Explicit`.
     Above three dimensions the work is small matrix products, which run on one BLAS thread.
 
     Examples

@@ -50,7 +50,7 @@ def descend(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tol
     Raises
     ------
     ConvergenceError
-        If the residual stays above the tolerance.
+        If the residual stays above the tolerance, as it does at kinks other than those that `Energy.kinks` knows.
     CallbackError
         If a function of the user returns something wrong wherever the search turns.
     """
@@ -74,7 +74,8 @@ def descend(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tol
     reason = f" ({failure})" if failure else ""
     raise ConvergenceError(
         f"the inner problem did not reach its tolerance: residual {point.residual:.3g} > {goal:.3g} after {iteration} "
-        f"iterations{reason}; try a smaller tau",
+        f"iterations{reason}; try a smaller tau, check the gradient with measureflow.check_gradient, or take Explicit() for "
+        "an energy with kinks",
         point.residual,
         goal,
     )

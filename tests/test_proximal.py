@@ -330,6 +330,32 @@ def test_histogram_flow_across_a_hole() -> None:
         assert_allclose(u.masses, u.masses[::-1], atol=1e-12)
 
 
+def bumps(n: int) -> mf.Histogram:
+    pair = (1.5, 1.0, 0.02), (-1.5, 0.5, 0.03)
+    return mf.Histogram.from_density(
+        lambda x: sum(c * np.exp(-((x[..., 0] - m) ** 2) / s) for m, c, s in pair), mf.Grid([(-4.0, 4.0)], n)
+    )
+
+
+@pytest.mark.parametrize(
+    ("energy", "x", "tau", "steps"),
+    [
+        (e.PowerEntropy(2) + e.Quadratic(), mf.Gaussian(-1.0, 0.3).to_histogram(mf.Grid([(-4.0, 4.0)], 80)), 0.05, 20),
+        (e.KL(mf.Gaussian(0.5, 1.5)), mf.Gaussian(-1.0, 0.3).to_histogram(mf.Grid([(-6.0, 7.0)], 60)), 0.4 / 256, 12),
+        (e.PowerEntropy(2), bumps(80), 0.05, 3),
+        (e.PowerEntropy(2) + WELLS, bumps(60), 0.02, 5),
+        (e.Entropy(0.2) + WELLS, bumps(80), 0.05, 2),
+    ],
+    ids=["porous", "tails", "two bumps", "wells", "hole"],
+)
+def test_histogram_flows_with_tiny_masses(energy: Any, x: Any, tau: float, steps: int) -> None:
+    for _ in range(steps):
+        done = step(energy, x, tau)
+        assert done.residual <= 2e-8 and objective(energy, x, done.state, tau) <= tau * energy.value(x) + 1e-12
+        x = done.state
+        assert abs(x.masses.sum() - 1.0) <= 1e-12 and x.masses.min() >= 0.0
+
+
 # what holds for every solver ---------------------------------------------------------------------------------------------
 
 STATES = {

@@ -6,7 +6,8 @@ int T'(level) hat_j hat_k dx. Internal energies add springs u''(rho)/h; other en
 pairs make up for what is missing if they are not linear.
 
 Positivity: where the energy's derivative is -infinite at density 0 (entropy, fast diffusion) masses are updated in their
-logarithms; otherwise by a primal-dual interior iteration with multipliers z_i of p_i >= 0, p_i z_i -> 0.
+logarithms; otherwise, or where that ends in a hole, by a primal-dual interior iteration with multipliers z_i of p_i >= 0,
+p_i z_i -> 0. Where rounding ends either search, gradients of several iterates together certify one of them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 
 from measureflow.energies import KL, Box, Energy, Entropy, Potential, PowerEntropy, Quadratic, Sum
 from measureflow.energies.entropy import InternalEnergy
-from measureflow.errors import CallbackError, UnsupportedError
+from measureflow.errors import CallbackError, ConvergenceError, UnsupportedError
 from measureflow.kernels.cells import solve_cells, transport_moments
 from measureflow.metrics import Metric, Wasserstein
 from measureflow.proximal.base import Step, Tolerance
@@ -29,13 +30,18 @@ from measureflow.states import Histogram, State
 LEAST = 1e-120
 SMALL = 1e-8
 HOLE = 1e-10
-NOTHING = 1e-18
+NOTHING = 1e-14
+"""Mass of a cell of the base law that is taken for 0: phi does not see it, and steps leave that much undetermined."""
 HALVINGS = 40
 MEMORY = 12
 BOUNDARY = 0.995
 MIXED = 1e-3
 SHRINK = 0.1
 EDGE = 1e-12
+STAGNANT = 30
+PATIENCE = 60
+"""Iterations between looks for a certificate from as many iterates, and before the first look."""
+KAPPA = 1e3
 STALLED = 1e-8
 """Residual, relative to the size of the state, that is accepted (and reported) where rounding ends the search."""
 
@@ -76,7 +82,14 @@ def even_cells(energy: Energy, metric: Metric, x: State, tau: float, tolerance: 
         return Step(x, 0.0)
     if energy.bounds is not None:
         raise UnsupportedError("a Box holds coordinates of points; bound a Histogram by its grid")
-    return _Problem(energy, x, tau).solve(tolerance)
+    problem = _Problem(energy, x, tau)
+    try:
+        return problem.solve(tolerance)
+    except ConvergenceError:
+        if not problem.positive or not problem.holes:
+            raise
+    problem.positive = False
+    return problem.solve(tolerance)
 
 
 @final
@@ -86,8 +99,9 @@ class _Problem:
     def __init__(self, energy: Energy, base: Histogram, tau: float) -> None:
         self.base, self.tau = base, tau
         self.edges, self.h, self.n = base.grid.edges[0], base.grid.cell_volume, len(base.masses)
-        self.masses = np.where(_below(base.masses, NOTHING), 0.0, base.masses)
-        self.holes = _holes(base.masses)
+        seen = np.where(base.masses < NOTHING, 0.0, base.masses)
+        self.masses = seen * (float(np.sum(base.masses)) / float(np.sum(seen)))
+        self.holes = _holes(self.masses)
         self.total = np.concatenate([[0.0], np.cumsum(self.masses)])
         terms = [(c, term) for c, term in energy.terms() if c != 0.0 and not isinstance(term, Box)]
         self.energy = Sum(tuple(terms))
@@ -95,6 +109,7 @@ class _Problem:
         self.internal += tuple((c, Entropy()) for c, term in terms if isinstance(term, KL))
         self.positive = any(c > 0.0 and _repels(term) for c, term in terms)
         self.local = all(isinstance(term, (InternalEnergy, KL, Potential, Quadratic)) for _, term in terms)
+        self.convex = self.local and all(c > 0.0 or isinstance(term, (Potential, Quadratic)) for c, term in terms)
 
     def at(self, p: np.ndarray, anchors: _Anchors) -> _Point | None:
         """Return phi at masses p > 0 with given levels at the anchors; None where it is not defined or not finite."""
@@ -133,12 +148,14 @@ class _Problem:
         A face is weighted by the mass that sees it and, so that parts of the law that hardly touch are in balance, by a share of
         the mass on its lighter side.
         """
-        p, total = point.p, np.cumsum(point.p)
-        lighter = np.minimum(total, np.cumsum(p[::-1])[::-1] - p)[:-1]
-        seen = np.maximum(2.0 * p[:-1] * p[1:] / (p[:-1] + p[1:]), lighter / self.n)
         force = (point.force + np.diff(z)) / self.h
-        gap = float(np.sum(p * (z / self.h) ** 2)) if complementarity else 0.0
-        return float(np.sqrt(np.sum(seen * force**2) + gap))
+        gap = float(np.sum(point.p * (z / self.h) ** 2)) if complementarity else 0.0
+        return float(np.sqrt(np.sum(self._seen(point.p) * force**2) + gap))
+
+    def _seen(self, p: np.ndarray) -> np.ndarray:
+        """Return the weights (n - 1,) of the inner faces."""
+        lighter = np.minimum(np.cumsum(p), np.cumsum(p[::-1])[::-1] - p)[:-1]
+        return np.asarray(np.maximum(2.0 * p[:-1] * p[1:] / (p[:-1] + p[1:]), lighter / self.n))
 
     def direction(self, point: _Point, barrier: np.ndarray, target: float, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
         """Return Newton's change of the masses (n,) and of the levels at all faces (n + 1,), from z = barrier to p z = target."""
@@ -166,21 +183,46 @@ class _Problem:
         if point is None:
             raise UnsupportedError("the energy must be finite where every cell has mass: a KL target may have no empty cells")
         z = np.zeros(self.n) if self.positive else self._first_multipliers(point)
+        known: deque[tuple[_Point, np.ndarray]] = deque(maxlen=STAGNANT)
         while point is not None:
             residual = self.residual(point, z)
             if residual <= goal or iteration == tolerance.max_iterations:
                 break
+            known.append((point, z))
             trial, z = self._advance(point, z, pairs)
             iteration += 1
-            if trial is None and residual <= STALLED * scale:
-                goal = residual
-                break
+            if trial is None or (iteration >= PATIENCE and iteration % STAGNANT == 0):
+                best, bound = self._certified(known)
+                if bound <= STALLED * scale:
+                    point, residual, goal = best, bound, bound
+                    break
             point = trial
         if point is not None and residual <= goal:
             method = "Newton" if self.positive else "interior point"
             return Step(self.base.replace(point.p), point.distance, residual, iteration, method)
         hint = "try another tau" + (", a histogram without empty stretches between masses, or Quantiles" if self.holes else "")
         raise not_converged(residual, goal, iteration, hint)
+
+    def _certified(self, known: deque[tuple[_Point, np.ndarray]]) -> tuple[_Point, float]:
+        """Return the best of some iterates and a residual of it: that of a convex combination of their gradients.
+
+        Where phi bends within less mass than rounding resolves (thin islands in holes) gradients jump between iterates that phi
+        cannot tell apart. For convex phi a combination of gradients is one up to the errors of linearisation at the best
+        iterate, as in bundle methods; errors, like complementarity, are squared distances.
+        """
+        best, z = min(known, key=lambda item: self.residual(*item))
+        bound = self.residual(best, z)
+        if not self.convex:
+            return best, bound
+        weight, rows, errors = np.sqrt(self._seen(best.p)) / self.h, [], []
+        for point, other in known:
+            rows.append(weight * (point.force + np.diff(other)))
+            linear = point.phi - inner(point.force, np.cumsum(best.p - point.p)[:-1])
+            errors.append(max(best.phi - linear, 0.0) + inner(best.p, other))
+        slopes, gaps = np.array(rows), np.array(errors)
+        shares = _combination(slopes, np.sqrt(2.0 * gaps))
+        slope = np.sum(shares[:, None] * slopes, axis=0)
+        return best, min(bound, float(np.sqrt(inner(slope, slope) + 2.0 * inner(shares, gaps))))
 
     def start(self) -> _Point | None:
         """Return the base mixed with some uniform mass."""
@@ -211,7 +253,7 @@ class _Problem:
         if not self.local and self.positive:
             moved = trial.p - point.p
             remember(pairs, np.cumsum(moved)[:-1], trial.force - point.force - np.diff(z / point.p * moved))
-        return trial, z if self.positive else _multipliers(z, point.p, dp, target)
+        return trial, z if self.positive else _safeguarded(_multipliers(z, point.p, dp, target), trial.p, target)
 
     def _search(self, start: _Point, z: np.ndarray, dp: np.ndarray, levels: np.ndarray, target: float) -> _Point | None:
         """Backtrack until phi (with its barrier) falls enough, or (rounding) until the residual falls."""
@@ -251,7 +293,7 @@ class _Problem:
             anchors.append((face, -float(_levels(moved, face, 0.0)[i] + (place - i) * moved[i])))
         anchors.append(start.anchors[-1])
         faces = [face for face, _ in anchors]
-        asked = np.diff(self.total[faces] + [shift for _, shift in anchors])
+        asked = np.add.reduceat(self.masses, faces[:-1]) + np.diff([shift for _, shift in anchors])
         return moved * np.repeat(asked / np.add.reduceat(moved, faces[:-1]), np.diff(faces)), tuple(anchors)
 
     def _expected(self, start: _Point, p: np.ndarray, target: float) -> float:
@@ -272,6 +314,21 @@ def _multipliers(z: np.ndarray, p: np.ndarray, dp: np.ndarray, target: float) ->
     dz = target / p - z - z * dp / p
     shrinking = float(np.max(-dz / z, initial=0.0))
     return z + min(1.0, BOUNDARY / shrinking if shrinking > 0.0 else 1.0) * dz
+
+
+def _combination(rows: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Return shares (k,), nonnegative with sum 1, that make |shares @ rows|^2 + sum (shares errors)^2 about least."""
+    from scipy.optimize import nnls
+
+    size = 1e-3 + float(np.max(np.abs(rows)))
+    system = np.vstack([rows.T, np.diag(errors), np.full(len(errors), size)])
+    shares = nnls(system, np.concatenate([np.zeros(len(system) - 1), [size]]))[0]
+    return np.asarray(shares / shares.sum())
+
+
+def _safeguarded(z: np.ndarray, p: np.ndarray, target: float) -> np.ndarray:
+    """Return the multipliers clipped to where p z is comparable to the target (then Newton's method converges globally)."""
+    return np.clip(z, target / (KAPPA * p), KAPPA * target / p)
 
 
 def _levels(p: np.ndarray, face: int, level: float) -> np.ndarray:

@@ -196,7 +196,7 @@ class Solution:
 
     def _solved(self, what: str) -> Players:
         if self.scheme is None:
-            raise UnsupportedError(f"{what} needs the problem, which a file does not hold: solve it in this session")
+            raise UnsupportedError(f"{what} needs the problem, which a file does not hold: solve it again here")
         return self.players
 
     def _all_steps(self, what: str) -> None:

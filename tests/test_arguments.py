@@ -21,7 +21,7 @@ from measureflow import energies as e
 from measureflow import games as g
 
 NAN, INF = float("nan"), float("inf")
-SECONDS = 5.0
+SECONDS = 60.0  # a guard against hangs on a slow machine, not a measurement
 
 # --- values ---------------------------------------------------------------------------------------
 

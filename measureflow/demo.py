@@ -216,7 +216,7 @@ def run(out: Path, settings: Settings | None = None, progress: bool = True) -> O
     Parameters
     ----------
     out : Path
-        Folder, made if it does not exist: digits.png, curves.png, table.txt, result.json and index.html.
+        Folder, made if it does not exist: digits.png, curves.png, table.png, table.txt, result.json and index.html.
     settings : Settings, optional
     progress : bool
         Show progress bars.
@@ -256,13 +256,14 @@ def summary(outcome: Outcome) -> str:
 
 def write(outcome: Outcome, out: Path) -> None:
     """Write pictures, table, JSON and page."""
-    from measureflow.demo_pictures import curves, digit_grid
+    from measureflow.demo_pictures import curves, digit_grid, table
 
     pictures = [digit_grid(outcome, out / "digits.png"), curves(outcome, out / "curves.png")]
     captions = [
         "Generated digits as they evolve: each column is one particle, time runs downwards, the last row is its nearest datum.",
         "Energies of both players, distance to the nearest datum, and distance between solutions of successive step sizes.",
     ]
+    table(outcome, out / "table.png")
     _replace(out / "table.txt", summary(outcome) + "\n")
     _replace(out / "result.json", json.dumps(_result(outcome), indent=1) + "\n")
     page = Page("A dual flow learns handwritten digits")

@@ -82,3 +82,18 @@ def curves(outcome: Outcome, path: Path) -> Path:
         axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
     return path
+
+
+def table(outcome: Outcome, path: Path) -> Path:
+    """Draw the table of results."""
+    header, rows = outcome.rows()
+    figure = _figure(8.6, 0.3 * (len(rows) + 1) + 0.2)
+    axes = figure.subplots()
+    axes.axis("off")
+    cells = axes.table(cellText=rows, colLabels=header, loc="center", cellLoc="right", edges="horizontal")
+    cells.auto_set_font_size(False)
+    cells.set_fontsize(9)
+    cells.auto_set_column_width(range(len(header)))
+    cells.scale(1.0, 1.3)
+    figure.savefig(path, dpi=110)
+    return path

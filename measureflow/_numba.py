@@ -1,7 +1,7 @@
 """The one `njit` decorator of the package.
 
 ``error_model="numpy"`` lets loops with divisions vectorise; the fast-math flags allow contraction and reassociation but keep
-NaN and infinity, so that a kernel fed with NaN returns NaN. Sums over threads go through fixed blocks (`BLOCK`), so that
+NaN and infinity, so that a kernel fed with NaN returns NaN. Sums over threads go through fixed blocks, so that
 the bits do not depend on the number of threads.
 """
 
@@ -14,7 +14,6 @@ import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-BLOCK = 4096
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 
 

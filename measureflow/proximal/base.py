@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 from measureflow.energies import Energy
+from measureflow.errors import ConvergenceError
 from measureflow.metrics import Metric
 from measureflow.states import State
 
@@ -55,3 +56,13 @@ class Step:
 
 
 Solver = Callable[[Energy, Metric, State, float, Tolerance], Step | None]
+
+
+def not_converged(residual: float, goal: float, iterations: int, hint: str = "try a smaller tau") -> ConvergenceError:
+    """Return the error of a step that did not reach its tolerance."""
+    return ConvergenceError(
+        f"the inner problem did not reach its tolerance: residual {residual:.3g} > {goal:.3g} after {iterations} iterations; "
+        f"{hint}",
+        residual,
+        goal,
+    )

@@ -20,24 +20,12 @@ from measureflow.energies import Box, Energy, EnergyDistance, Function, Potentia
 from measureflow.energies.base import Bounds
 from measureflow.errors import CallbackError
 from measureflow.metrics import Metric
-from measureflow.proximal.base import Step, Tolerance
-from measureflow.proximal.ordered import (
-    SOFTEST,
-    Ordered,
-    Pairs,
-    curvature,
-    inner,
-    isotonic,
-    norm,
-    not_converged,
-    ordered,
-    preconditioned,
-    remember,
-)
+from measureflow.proximal.base import Step, Tolerance, not_converged
+from measureflow.proximal.lbfgs import MEMORY, Pairs, inner, preconditioned, remember
+from measureflow.proximal.ordered import SOFTEST, Ordered, curvature, isotonic, norm, ordered
 from measureflow.states import Particles, State
 
 HALVINGS = 40
-MEMORY = 12
 SEPARABLE = (Potential, SquaredWasserstein, EnergyDistance)
 
 

@@ -18,17 +18,15 @@ from typing import final
 import numpy as np
 
 from measureflow.energies import Energy
-from measureflow.errors import CallbackError, ConvergenceError
+from measureflow.errors import CallbackError
 from measureflow.metrics import Chart, Metric
-from measureflow.proximal.base import Step, Tolerance
+from measureflow.proximal.base import Step, Tolerance, not_converged
+from measureflow.proximal.lbfgs import MEMORY, Pairs, recursion, remember
 from measureflow.states import State
 
-MEMORY = 12
 HALVINGS = 40
 ARMIJO = 1e-4
 REACH = 2.0
-
-Pairs = deque[tuple[np.ndarray, np.ndarray, float]]
 
 
 @final
@@ -71,14 +69,8 @@ def descend(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tol
         point = trial
     if isinstance(failure, CallbackError):
         raise failure
-    reason = f" ({failure})" if failure else ""
-    raise ConvergenceError(
-        f"the inner problem did not reach its tolerance: residual {point.residual:.3g} > {goal:.3g} after {iteration} "
-        f"iterations{reason}; try a smaller tau, check the gradient with measureflow.check_gradient, or take Explicit() for "
-        "an energy with kinks",
-        point.residual,
-        goal,
-    )
+    hint = "try a smaller tau, check the gradient with measureflow.check_gradient, or take Explicit() for an energy with kinks"
+    raise not_converged(point.residual, goal, iteration, f"{failure}; {hint}" if failure else hint)
 
 
 @final
@@ -129,7 +121,7 @@ class _Problem:
 
     def advance(self, point: _Point, pairs: Pairs) -> _Point | Exception | None:
         """Return the next iterate, or what went wrong; `pairs` is brought up to date."""
-        direction = -self._two_loop(pairs, point)
+        direction = -self._direction(pairs, point)
         snapped = self._snap(point, direction)
         if snapped is not None:
             pairs.clear()
@@ -139,10 +131,7 @@ class _Problem:
             pairs.clear()
             trial = self._line_search(point, -point.gradient)
         if isinstance(trial, _Point):
-            change, slope = trial.z - point.z, trial.gradient - point.gradient
-            curvature = self.chart.inner(change, slope)
-            if curvature > 1e-12 * self.chart.inner(change, change):
-                pairs.append((change, slope, curvature))
+            remember(pairs, trial.z - point.z, trial.gradient - point.gradient, self.chart.inner)
         return trial
 
     def _snap(self, point: _Point, direction: np.ndarray) -> _Point | None:
@@ -181,20 +170,17 @@ class _Problem:
             length *= 0.5
         return failure
 
-    def _two_loop(self, pairs: Pairs, point: _Point) -> np.ndarray:
+    def _direction(self, pairs: Pairs, point: _Point) -> np.ndarray:
         """Apply the L-BFGS inverse Hessian to the gradient, on the free coordinates."""
         inner, free = self.chart.inner, point.free
-        q = point.gradient if free is None else point.gradient * free
-        stack = []
-        for change, slope, curvature in reversed(pairs):
-            alpha = inner(change, q) / curvature
-            q = q - alpha * slope
-            stack.append(alpha)
-        if pairs:
+
+        def scaled(q: np.ndarray) -> np.ndarray:
+            if not pairs:
+                return q
             _, slope, curvature = pairs[-1]
-            q = q * (curvature / inner(slope, slope))
-        for (change, slope, curvature), alpha in zip(pairs, reversed(stack), strict=True):
-            q = q + (alpha - inner(slope, q) / curvature) * change
+            return q * (curvature / inner(slope, slope))
+
+        q = recursion(scaled, pairs, point.gradient if free is None else point.gradient * free, inner)
         if free is not None:
             q = np.where(free, q, 0.0)
         return q if inner(q, point.gradient) > 0.0 else point.gradient

@@ -23,8 +23,8 @@ from measureflow.energies.entropy import InternalEnergy
 from measureflow.errors import CallbackError, ConvergenceError, UnsupportedError
 from measureflow.kernels.cells import solve_cells, transport_moments
 from measureflow.metrics import Metric, Wasserstein
-from measureflow.proximal.base import Step, Tolerance
-from measureflow.proximal.ordered import Pairs, inner, not_converged, preconditioned, remember
+from measureflow.proximal.base import Step, Tolerance, not_converged
+from measureflow.proximal.lbfgs import MEMORY, Pairs, inner, preconditioned, remember
 from measureflow.states import Histogram, State
 
 LEAST = 1e-120
@@ -33,7 +33,6 @@ HOLE = 1e-10
 NOTHING = 1e-14
 """Mass of a cell of the base law that is taken for 0: phi does not see it, and steps leave that much undetermined."""
 HALVINGS = 40
-MEMORY = 12
 BOUNDARY = 0.995
 MIXED = 1e-3
 SHRINK = 0.1

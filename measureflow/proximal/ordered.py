@@ -6,22 +6,19 @@ For n equal atoms the step of a law is the Euclidean proximal map in sorted coor
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
 from typing import final
 
 import numpy as np
 
 from measureflow.energies import Energy
 from measureflow.energies.base import Bounds
-from measureflow.errors import ConvergenceError
 from measureflow.metrics import Metric, Wasserstein
 from measureflow.proximal.base import Step
+from measureflow.proximal.lbfgs import inner
 from measureflow.states import Particles, Quantiles, State
 
 SOFTEST = 1e-2
 """Least eigenvalue that a model Hessian keeps; that of |u - x|^2 / 2 alone is 1."""
-Pairs = deque[tuple[np.ndarray, np.ndarray, float]]
 
 
 @final
@@ -76,11 +73,6 @@ def ordered(metric: Metric, x: State) -> Ordered | None:
     return None
 
 
-def inner(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the sum of products (n,), (n,); unlike BLAS the same bits on any number of threads."""
-    return float(np.sum(a * b))
-
-
 def norm(a: np.ndarray) -> float:
     """Return the length of a displacement (n,) of n equal atoms."""
     return float(np.sqrt(inner(a, a) / len(a)))
@@ -103,33 +95,3 @@ def curvature(law: Ordered, terms: tuple[tuple[float, Energy], ...], u: np.ndarr
         ahead, behind = law.evaluate(term, u + step)[1], law.evaluate(term, u - step)[1]
         total += (factor / (2.0 * step)) * (ahead - behind)
     return total
-
-
-def not_converged(residual: float, goal: float, iterations: int, hint: str = "try a smaller tau") -> ConvergenceError:
-    """Return the error of a step that did not reach its tolerance."""
-    return ConvergenceError(
-        f"the inner problem did not reach its tolerance: residual {residual:.3g} > {goal:.3g} after {iterations} iterations; "
-        f"{hint}",
-        residual,
-        goal,
-    )
-
-
-def remember(pairs: Pairs, change: np.ndarray, slope: np.ndarray) -> None:
-    """Keep a secant pair if the function is convex along it."""
-    product = inner(change, slope)
-    if product > 1e-12 * inner(change, change):
-        pairs.append((change, slope, product))
-
-
-def preconditioned(solve: Callable[[np.ndarray], np.ndarray], pairs: Pairs, gradient: np.ndarray) -> np.ndarray:
-    """Apply the L-BFGS inverse Hessian that starts from `solve` to a gradient."""
-    q, stack = gradient, []
-    for change, slope, product in reversed(pairs):
-        alpha = inner(change, q) / product
-        q = q - alpha * slope
-        stack.append(alpha)
-    q = solve(q)
-    for (change, slope, product), alpha in zip(pairs, reversed(stack), strict=True):
-        q = q + (alpha - inner(slope, q) / product) * change
-    return q if inner(q, gradient) > 0.0 else solve(gradient)

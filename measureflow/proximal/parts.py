@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 
-from measureflow.energies import KL, Box, Energy, Entropy, Quadratic, Sum
+from measureflow.energies import KL, Box, Energy, Entropy, Quadratic
 from measureflow.energies.base import Bounds
 from measureflow.states import Gaussian
 
@@ -47,8 +47,3 @@ def split(energy: Energy, dim: int) -> Parts:
             matrix = factor * a if matrix is None else matrix + factor * a
             linear = linear + factor * b
     return Parts(temperature, matrix, linear, tuple(rest), energy.bounds)
-
-
-def remainder(parts: Parts) -> Energy | None:
-    """Return the rest as one energy, or None if it is empty."""
-    return Sum(parts.rest) if parts.rest else None

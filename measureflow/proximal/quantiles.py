@@ -25,26 +25,14 @@ from measureflow.energies.entropy import InternalEnergy
 from measureflow.errors import CallbackError
 from measureflow.kernels.tridiagonal import assemble, densities, fastest_shrinking, solve_chain
 from measureflow.metrics import Metric
-from measureflow.proximal.base import Step, Tolerance
+from measureflow.proximal.base import Step, Tolerance, not_converged
 from measureflow.proximal.closed import require_convex
-from measureflow.proximal.ordered import (
-    SOFTEST,
-    Ordered,
-    Pairs,
-    curvature,
-    inner,
-    isotonic,
-    norm,
-    not_converged,
-    ordered,
-    preconditioned,
-    remember,
-)
+from measureflow.proximal.lbfgs import MEMORY, Pairs, inner, preconditioned, remember
+from measureflow.proximal.ordered import SOFTEST, Ordered, curvature, isotonic, norm, ordered
 from measureflow.states import Gaussian, Quantiles, State
 
 BOUNDARY = 0.98
 HALVINGS = 40
-MEMORY = 12
 FIXED = 1e200
 
 

@@ -6,7 +6,9 @@ from measureflow import problems as problems
 from measureflow._version import __version__ as __version__
 from measureflow.errors import CallbackError as CallbackError
 from measureflow.errors import ConvergenceError as ConvergenceError
+from measureflow.errors import FlowInterrupt as FlowInterrupt
 from measureflow.errors import MeasureflowError as MeasureflowError
+from measureflow.errors import RunLockedError as RunLockedError
 from measureflow.errors import UnsupportedError as UnsupportedError
 from measureflow.metrics import Euclidean as Euclidean
 from measureflow.metrics import Metric as Metric
@@ -19,6 +21,7 @@ from measureflow.schemes import Explicit as Explicit
 from measureflow.schemes import Scheme as Scheme
 from measureflow.solution import Solution as Solution
 from measureflow.solution import load as load
+from measureflow.solve import resume as resume
 from measureflow.solve import solve as solve
 from measureflow.states import Field as Field
 from measureflow.states import Gaussian as Gaussian
@@ -29,6 +32,7 @@ from measureflow.states import Particles as Particles
 from measureflow.states import Quantiles as Quantiles
 from measureflow.states import State as State
 from measureflow.states import Vector as Vector
+from measureflow.status import Status as Status
 from measureflow.taylor import TaylorCheck as TaylorCheck
 from measureflow.taylor import check_gradient as check_gradient
 
@@ -39,6 +43,7 @@ __all__ = [
     "Euclidean",
     "Explicit",
     "Field",
+    "FlowInterrupt",
     "Gaussian",
     "Grid",
     "Histogram",
@@ -47,10 +52,12 @@ __all__ = [
     "Metric",
     "Particles",
     "Quantiles",
+    "RunLockedError",
     "Scheme",
     "Sobolev",
     "Solution",
     "State",
+    "Status",
     "TaylorCheck",
     "UnsupportedError",
     "Vector",
@@ -62,5 +69,6 @@ __all__ = [
     "load",
     "problems",
     "proximal",
+    "resume",
     "solve",
 ]

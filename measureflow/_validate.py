@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from measureflow.errors import CallbackError as CallbackError
+from measureflow.errors import NotFiniteCallbackError
 
 Float = np.ndarray
 T = TypeVar("T")
@@ -92,11 +93,11 @@ def _shape_text(shape: tuple[int | None, ...]) -> str:
     return "(" + ", ".join("any" if k is None else str(k) for k in shape) + ("," if len(shape) == 1 else "") + ")"
 
 
-def require_finite(name: str, values: np.ndarray) -> None:
-    """Raise ValueError if an array has a NaN or an infinity."""
+def require_finite(name: str, values: np.ndarray, kind: type[ValueError] = ValueError) -> None:
+    """Raise an error of this kind if an array has a NaN or an infinity."""
     bad = values.size - int(np.count_nonzero(np.isfinite(values)))
     if bad:
-        raise ValueError(f"{name} must be finite, got {bad} of {values.size} entries NaN or infinite")
+        raise kind(f"{name} must be finite, got {bad} of {values.size} entries NaN or infinite")
 
 
 def scalar(
@@ -152,15 +153,14 @@ def _integer_rule(least: int | None, most: int | None) -> str:
 
 
 def _index(name: str, value: Any, least: int | None, most: int | None) -> int:
-    rule = _integer_rule(least, most)
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be {rule}, got {show(value)}") from None
+        raise TypeError(f"{name} must be {_integer_rule(least, most)}, got {show(value)}") from None
     if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be {rule}, got {show(value)}")
+        raise TypeError(f"{name} must be {_integer_rule(least, most)}, got {show(value)}")
     if (least is not None and number < least) or (most is not None and number > most):
-        raise ValueError(f"{name} must be {rule}, got {show(number)}")
+        raise ValueError(f"{name} must be {_integer_rule(least, most)}, got {show(number)}")
     return number
 
 
@@ -255,7 +255,7 @@ def returned(name: str, value: Any, shape: tuple[int | None, ...]) -> np.ndarray
         raise CallbackError(f"{name} must return an array of shape {_shape_text(shape)}, got shape {result.shape}")
     if not np.all(np.isfinite(result)):
         bad = int(np.count_nonzero(~np.isfinite(result)))
-        raise CallbackError(f"{name} must return finite values, got {bad} of {result.size} NaN or infinite")
+        raise NotFiniteCallbackError(f"{name} must return finite values, got {bad} of {result.size} NaN or infinite")
     return result
 
 

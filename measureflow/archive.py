@@ -1,9 +1,8 @@
-"""Solutions as one .npz file: plain arrays and one JSON text, no code."""
+"""Solutions as one file, and what is read of files and run directories: plain arrays and JSON text, no code."""
 
 from __future__ import annotations
 
-import json
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -11,23 +10,20 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from measureflow import _validate as check
-from measureflow.metrics import Euclidean, Metric, Sobolev, Wasserstein
-from measureflow.states import Field, Gaussian, Grid, Histogram, Particles, Quantiles, State, Vector
+from measureflow import npz
+from measureflow.files import from_text, replacing, to_text
+from measureflow.job import metrics_and_speeds
+from measureflow.metrics import Metric
+from measureflow.recipes import encode
+from measureflow.rows import FileRows, Layout, Rows, to_arrays
+from measureflow.status import Outcome
+from measureflow.store import VERIFIED, in_memory, read_run
 
 if TYPE_CHECKING:
     from measureflow.solution import Solution
 
-SCHEMA = 1
-TABLES = ("energies", "speeds", "slopes")
-INFO_TABLES = ("distance", "residual", "iterations")
-MAKERS: dict[str, Any] = {
-    "Particles": lambda z, weights, grid: Particles(z, weights),
-    "Quantiles": lambda z, weights, grid: Quantiles(z),
-    "Gaussian": lambda z, weights, grid: Gaussian(z[0], z[1:]),
-    "Vector": lambda z, weights, grid: Vector(z),
-    "Histogram": lambda z, weights, grid: Histogram(z, grid),
-    "Field": lambda z, weights, grid: Field(z, grid),
-}
+SCHEMA = 2
+FORMAT = "measureflow solution"
 
 
 @final
@@ -43,101 +39,53 @@ class Seats:
 
 
 def save(sol: Solution, path: str | Path) -> Path:
-    """Write a solution to a .npz file, atomically: a temporary file in the same folder is renamed at the end."""
+    """Write a solution to a .npz file that appears whole or not at all."""
     target = check.path("path", path, ".npz")
-    rows = [sol.row(k) for k in range(len(sol.t))]
-    if not rows:
+    if not len(sol):
         raise ValueError("a solution must have one row or more to be saved, got none")
-    arrays: dict[str, Any] = {"t": sol.t}
-    for name in TABLES:
-        arrays[name] = getattr(sol, name)
-    for name in INFO_TABLES:
-        arrays[name] = sol.info[name]
-    kinds = []
-    for player in range(len(sol.players)):
-        column = [row[player] for row in rows]
-        arrays[f"player{player}"] = np.stack([x.coordinates for x in column])
-        if isinstance(column[0], Particles):
-            arrays[f"weights{player}"] = column[0].weights
-        kinds.append({"kind": type(column[0]).__name__, "grid": _grid_data(column[0])})
-    header = {
+    arrays: dict[str, np.ndarray] = {}
+    about = {
+        "format": FORMAT,
         "schema": SCHEMA,
         "single": sol.single,
-        "players": kinds,
-        "metrics": [_metric_data(m) for m in sol.players.metrics],
-        "speeds": list(sol.players.speeds),
-        "info": {name: sol.info[name] for name in ("events", "status", "steps", "cpu_seconds", "scheme")},
+        "layout": Layout.of(sol.row(0)).data(),
+        "metrics": encode(sol.players.metrics, arrays),
+        "speeds": encode(sol.players.speeds, arrays),
+        "outcome": sol.outcome.data(),
     }
-    arrays["header"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(target) as file:
+        npz.write(file, {"about": np.frombuffer(to_text(about), dtype=np.uint8), **to_arrays(in_memory(sol.rows))})
     return target
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """Return the arguments of a `Solution` from a file that `save` wrote, and its slopes."""
+    """Return the arguments of a `Solution` from a file that `save` wrote, or from a run directory."""
     source = check.path("path", path)
     try:
-        with open(source, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        header = json.loads(bytes(arrays["header"]).decode())
-        if header["schema"] != SCHEMA:
-            raise ValueError(f"schema {header['schema']} is not {SCHEMA}")
-        return _rebuild(header, arrays)
+        about, arrays, rows, outcome = read_run(source) if source.is_dir() else _read_file(source)
+        single = check.flag("single", about["single"])
+        return {"rows": rows, "players": _seats(about, arrays), "scheme": None, "single": single, "outcome": outcome}
     except OSError:
         raise
-    except Exception as error:
-        raise ValueError(f"path must be a file that Solution.save wrote, got {source}: {error}") from error
+    except Exception as error:  # whatever a crafted file may provoke
+        raise ValueError(f"path must be a file that Solution.save wrote, or a run directory, got {source}: {error}") from error
 
 
-def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    columns = []
-    for player, data in enumerate(header["players"]):
-        grid = None if data["grid"] is None else Grid(**data["grid"])
-        make, weights = MAKERS[data["kind"]], arrays.get(f"weights{player}")
-        columns.append([make(z, weights, grid) for z in arrays[f"player{player}"]])
-    seats = Seats(tuple(_metric(m) for m in header["metrics"]), tuple(header["speeds"]))
-    info = {**{name: arrays[name] for name in INFO_TABLES}, **header["info"]}
-    info["events"] = [tuple(event) for event in info["events"]]
-    rows = columns[0] if header["single"] else list(zip(*columns, strict=True))
-    shape = (len(rows),) if header["single"] else (len(rows), len(columns))
-    tables = {"t": _times(arrays["t"], len(rows)), **{name: _table(name, arrays[name], shape) for name in TABLES}}
-    for name in INFO_TABLES:
-        _table(name, arrays[name], shape)
-    return {**tables, "states": rows, "info": info, "players": seats, "scheme": None, "single": header["single"]}
+def _read_file(source: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], Rows, Outcome]:
+    archive = npz.Archive(source)
+    about = from_text(archive.read("about").tobytes(), str(source))
+    if about.get("format") != FORMAT or about.get("schema") != SCHEMA:
+        raise ValueError(f"it must be a {FORMAT} of schema {SCHEMA}, got {about.get('format')} {about.get('schema')}")
+    rows = FileRows(archive, Layout.from_data(about["layout"]))
+    if not len(rows) or not archive.members.keys() <= rows.names() | {"about"}:
+        raise ValueError("its arrays are not those of a solution")
+    if archive.size <= VERIFIED:
+        rows.verify()
+    return about, {}, rows, Outcome.from_data(about["outcome"])
 
 
-def _times(t: np.ndarray, rows: int) -> np.ndarray:
-    times = check.array("t", t, shape=(rows,))
-    if np.any(np.diff(times) <= 0.0):
-        raise ValueError("t must be increasing")
-    return times
-
-
-def _table(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a table of numbers, which may be infinite or NaN, after checking its shape."""
-    if values.dtype.kind not in "fi" or values.shape != shape:
-        raise ValueError(f"{name} must be numbers of shape {shape}, got {check.show(values)}")
-    return values
-
-
-def _grid_data(state: State) -> dict[str, Any] | None:
-    grid = getattr(state, "grid", None)
-    return None if grid is None else {"bounds": grid.bounds, "shape": grid.shape, "periodic": grid.periodic}
-
-
-def _metric_data(metric: Metric) -> dict[str, Any]:
-    options = {"Wasserstein": ("p", "method"), "Sobolev": ("order",), "Euclidean": ()}
-    name = type(metric).__name__
-    return {"kind": name, **{option: getattr(metric, option) for option in options[name]}}
-
-
-def _metric(data: dict[str, Any]) -> Metric:
-    kinds = {"Wasserstein": Wasserstein, "Sobolev": Sobolev, "Euclidean": Euclidean}
-    options = dict(data)
-    return kinds[options.pop("kind")](**options)
+def _seats(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Seats:
+    metrics, speeds = metrics_and_speeds(about, arrays)
+    for metric in metrics:
+        check.instance("metric", metric, (Metric, type(None)), "a Metric")
+    return Seats(metrics, speeds)

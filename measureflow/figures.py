@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from measureflow.animation import animation as animation
-from measureflow.errors import MeasureflowError
 from measureflow.look import canvas, finish, legend, log_scale, player_color
 from measureflow.panels import panels, require_rows
 from measureflow.states.draw import GREY
@@ -118,11 +117,8 @@ def _shade(player: int, light: float) -> tuple[float, ...]:
 
 
 def _slopes(sol: Solution) -> np.ndarray | None:
-    """Return the slopes, or None where the metric has none at some state."""
-    try:
-        return sol.slopes
-    except (MeasureflowError, ValueError, ArithmeticError, np.linalg.LinAlgError):
-        return None
+    """Return the slopes, or None where the metric has none."""
+    return sol.slopes if np.any(np.isfinite(sol.slopes)) else None
 
 
 def _positive(values: np.ndarray) -> np.ndarray:

@@ -2,137 +2,111 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from dataclasses import dataclass, replace
+from typing import final
 
 import numpy as np
 
-from measureflow.errors import MeasureflowError
-from measureflow.schemes import Players, Scheme, StepInfo
-from measureflow.solution import Solution
+from measureflow.rows import Row
+from measureflow.schemes import Players, StepInfo
 from measureflow.states import State
 
 States = tuple[State, ...]
-FAILURES = (MeasureflowError, ValueError, ArithmeticError, np.linalg.LinAlgError)
-"""What may go wrong in a step, as opposed to an error in the user's code, which passes unchanged."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """What the steps did since the last row, so that thinned rows lose no residual, iteration or distance."""
+
+    steps: int
+    rows: int
+    last: float
+    wanted: int
+    speeds: np.ndarray
+    distance: np.ndarray
+    residual: np.ndarray
+    iterations: np.ndarray
+
+    @staticmethod
+    def zero(players: int) -> Tally:
+        """Return the tally before the first step."""
+        none = np.zeros(players)
+        return Tally(0, 0, -np.inf, 0, none, none, none, np.zeros(players, dtype=np.int64))
+
+    def plus(self, tau: float, infos: tuple[StepInfo, ...]) -> Tally:
+        """Return the tally after one more step."""
+        distance = np.array([info.distance for info in infos])
+        residual = np.maximum(self.residual, [info.residual for info in infos])
+        iterations = self.iterations + np.array([info.iterations for info in infos], dtype=np.int64)
+        total = self.distance + distance
+        return Tally(self.steps + 1, self.rows, self.last, self.wanted, distance / tau, total, residual, iterations)
+
+    def cleared(self, t: float) -> Tally:
+        """Return the tally after a row at t."""
+        none, zero = np.zeros(len(self.speeds)), np.zeros(len(self.speeds), dtype=np.int64)
+        return Tally(self.steps, self.rows + 1, t, self.wanted, self.speeds, none, none, zero)
 
 
 @final
 class Recorder:
-    """Collects rows during `solve` and makes the `Solution` of them.
+    """Makes rows: every k-th step (`keep` is an int), or given times (`keep` is an array), interpolated along geodesics."""
 
-    Between rows it accumulates what the steps did, so that thinned rows lose no residual, iteration or distance.
-    """
-
-    def __init__(self, players: Players, scheme: Scheme, single: bool, keep: int | np.ndarray) -> None:
+    def __init__(self, players: Players, keep: int | np.ndarray) -> None:
         self.players = players
-        self.scheme = scheme
-        self.single = single
         self.stride = keep if isinstance(keep, int) else None
-        self.wanted = [] if isinstance(keep, int) else list(keep)
-        self.times: list[float] = []
-        self.states: list[States] = []
-        self.rows: dict[str, list[np.ndarray]] = {
-            name: [] for name in ("energies", "speeds", "distance", "residual", "iterations")
-        }
-        self.events: list[tuple[int, float]] = []
-        self.status = "done"
-        self.steps = 0
-        self.last: tuple[float, States, np.ndarray] | None = None
-        self._reset()
+        self.wanted = np.zeros(0) if isinstance(keep, int) else keep
 
-    def _reset(self) -> None:
-        count = len(self.players)
-        self.distance, self.residual, self.iterations = np.zeros(count), np.zeros(count), np.zeros(count)
+    def start(self, t: float, states: States) -> tuple[list[Row], Tally]:
+        """Return the initial row, if it is wanted."""
+        tally = Tally.zero(len(self.players))
+        if self.stride is not None:
+            return self._rows(tally, [(t, states)])
+        if self.wanted[0] != t:
+            return [], tally
+        return self._rows(replace(tally, wanted=1), [(t, states)])
 
-    def shown(self, states: States) -> Any:
-        """Return the states as the user sees them: a tuple for games, the state alone for a single flow."""
-        return states[0] if self.single else states
+    def step(
+        self, tally: Tally, t0: float, t1: float, old: States, new: States, infos: tuple[StepInfo, ...]
+    ) -> tuple[list[Row], Tally]:
+        """Return the rows that fall into a step, and the tally after it."""
+        tally = tally.plus(t1 - t0, infos)
+        if self.stride is not None:
+            return self._rows(tally, [(t1, new)]) if tally.steps % self.stride == 0 else ([], tally)
+        due = int(np.searchsorted(self.wanted, t1, side="right"))
+        if due == tally.wanted:
+            return [], tally
+        places = [(float(t), self.between(t0, t1, old, new, float(t))) for t in self.wanted[tally.wanted : due]]
+        return self._rows(replace(tally, wanted=due), places)
+
+    def stop(
+        self, tally: Tally, t0: float, t1: float, old: States, new: States, infos: tuple[StepInfo, ...], t: float
+    ) -> tuple[list[Row], Tally, States]:
+        """Return the rows of a step that ends at time t within it, one there too, and the states there."""
+        tally = tally.plus(t1 - t0, infos)
+        due = int(np.searchsorted(self.wanted, t, side="left"))
+        places = [(float(s), self.between(t0, t1, old, new, float(s))) for s in self.wanted[tally.wanted : due]]
+        end = self.between(t0, t1, old, new, t)
+        return *self._rows(replace(tally, wanted=due), [*places, (t, end)]), end
+
+    def end(self, tally: Tally, t: float, states: States) -> tuple[list[Row], Tally]:
+        """Return the row at the last time, if strides have not kept it."""
+        return self._rows(tally, [(t, states)]) if self.stride is not None and tally.last < t else ([], tally)
 
     def between(self, t0: float, t1: float, old: States, new: States, t: float) -> States:
-        """Return the states at t on the geodesics of the step from t0 to t1."""
+        """Return the states at t on the geodesics of the step from t0 to t1, labels kept."""
         if t >= t1:
             return new
         if t <= t0:
             return old
-        return between(self.players, old, new, (t - t0) / (t1 - t0))
+        share = (t - t0) / (t1 - t0)
+        return tuple(m.between(a, b, share) for m, a, b in zip(self.players.metrics, old, new, strict=True))
 
-    def start(self, t0: float, states: States) -> None:
-        """Keep the initial row."""
-        if self.stride is not None or (self.wanted and self.wanted[0] == t0):
-            self._row(t0, states, np.zeros(len(self.players)))
-            if self.wanted:
-                self.wanted.pop(0)
-
-    def step(self, k: int, t0: float, t1: float, old: States, new: States, infos: tuple[StepInfo, ...]) -> None:
-        """Account for one step, and keep the rows that fall into it."""
-        speeds = self._account(t0, t1, infos)
-        self.last = (t1, new, speeds)
-        if self.stride is not None:
-            if (k + 1) % self.stride == 0:
-                self._row(t1, new, speeds)
-            return
-        while self.wanted and self.wanted[0] <= t1:
-            t = self.wanted.pop(0)
-            self._row(t, self.between(t0, t1, old, new, t), speeds)
-
-    def stop(self, t0: float, t1: float, old: States, new: States, infos: tuple[StepInfo, ...], t: float) -> None:
-        """End the flow at an event at time t within a step."""
-        speeds = self._account(t0, t1, infos)
-        while self.wanted and self.wanted[0] < t:
-            due = self.wanted.pop(0)
-            self._row(due, self.between(t0, t1, old, new, due), speeds)
-        self.last = (t, self.between(t0, t1, old, new, t), speeds)
-        self.status = "event"
-
-    def event(self, index: int, t: float) -> None:
-        """Note a zero of an event."""
-        self.events.append((index, t))
-
-    def finish(self, seconds: float, failed: bool = False) -> Solution:
-        """Return the solution made of the rows so far; if the flow `failed`, without a last row that cannot be evaluated."""
-        due = self.stride is not None or self.status == "event"
-        if due and self.last is not None and (not self.times or self.times[-1] < self.last[0]):
-            try:
-                self._row(*self.last)
-            except FAILURES:
-                if not failed:
-                    raise
-        rows = {name: np.array(values).reshape(len(self.times), len(self.players)) for name, values in self.rows.items()}
-        if len(self.times) > 1 and not rows["speeds"][0].any():
-            rows["speeds"][0] = rows["speeds"][1]
-        if self.single:
-            rows = {name: values[:, 0] for name, values in rows.items()}
-        info: dict[str, Any] = {name: rows.pop(name) for name in ("distance", "residual", "iterations")}
-        info["iterations"] = info["iterations"].astype(np.int64)
-        info.update(events=list(self.events), status=self.status, steps=self.steps, cpu_seconds=seconds, scheme=repr(self.scheme))
-        states = [self.shown(row) for row in self.states]
-        return Solution(
-            np.array(self.times), states, rows["energies"], rows["speeds"], info, self.players, self.scheme, self.single
-        )
-
-    def _account(self, t0: float, t1: float, infos: tuple[StepInfo, ...]) -> np.ndarray:
-        self.steps += 1
-        distance = np.array([info.distance for info in infos])
-        self.distance += distance
-        self.residual = np.maximum(self.residual, [info.residual for info in infos])
-        self.iterations += [info.iterations for info in infos]
-        return np.asarray(distance / (t1 - t0))
-
-    def _row(self, t: float, states: States, speeds: np.ndarray) -> None:
-        energies = self.players.energies(states)
-        self.times.append(float(t))
-        self.states.append(states)
-        for name, values in (
-            ("energies", energies),
-            ("speeds", speeds),
-            ("distance", self.distance),
-            ("residual", self.residual),
-            ("iterations", self.iterations),
-        ):
-            self.rows[name].append(np.array(values))
-        self._reset()
-
-
-def between(players: Players, old: States, new: States, s: float) -> States:
-    """Return every player's state at parameter s of its geodesic from `old` to `new`, labels kept."""
-    return tuple(m.between(a, b, s) for m, a, b in zip(players.metrics, old, new, strict=True))
+    def _rows(self, tally: Tally, places: list[tuple[float, States]]) -> tuple[list[Row], Tally]:
+        rows = []
+        for t, states in places:
+            values = {name: getattr(tally, name) for name in ("speeds", "distance", "residual", "iterations")}
+            values["energies"], values["slopes"] = self.players.energies_and_slopes(states)
+            rows.append(Row(t, states, values))
+            tally = tally.cleared(t)
+        return rows, tally

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
@@ -12,7 +13,9 @@ from measureflow import _validate as check
 from measureflow import archive
 from measureflow.errors import UnsupportedError
 from measureflow.residuals import Residuals, minimizing_step, step_residuals
+from measureflow.rows import MemoryRows, Rows, StateList
 from measureflow.schemes import JKO, Players, Scheme
+from measureflow.status import Outcome, Status
 
 
 @final
@@ -23,18 +26,21 @@ class Solution:
     ----------
     t : ndarray, shape (rows,)
         Saved times: the initial one and one after each step, unless `save_at` said otherwise.
-    states : list
-        The state at each time; a tuple of states, one a player, for games.
+    states : sequence
+        The state at each time; a tuple of states, one a player, for games. Those of a run directory are read when asked for.
     energies : ndarray, shape (rows,) or (rows, players)
         Energies, each player's against the others.
     speeds : ndarray, shape (rows,) or (rows, players)
         Metric speed d(x_n, x_{n+1}) / tau of the step that ends at (or contains) each time; row 0 repeats row 1.
     slopes : ndarray, shape (rows,) or (rows, players)
-        Metric slopes |dE|; computed when first asked for.
+        Metric slopes |dE|; NaN where the metric has no chart.
     info : dict
         "distance", "residual", "iterations": what the steps since the row before did (length, largest residual of the inner
-        solvers, their iterations), shaped like `energies`; "events": list of (index, time); "status": "done" or "event"; "steps";
-        "cpu_seconds"; "scheme".
+        solvers, their iterations), shaped like `energies`; "events": list of (index, time); "status", "message"; "steps" and
+        "rejected", the numbers of steps taken and of steps tried and given up; "cpu_seconds"; "scheme".
+    status : Status
+        Why the flow ended: done, event, stalled, not_finite, not_converged or interrupted; `message` says it in one sentence,
+        `success` is True for done and event.
 
     Examples
     --------
@@ -46,39 +52,74 @@ class Solution:
     Vector([0.9])
     """
 
-    def __init__(
-        self,
-        t: np.ndarray,
-        states: list[Any],
-        energies: np.ndarray,
-        speeds: np.ndarray,
-        info: dict[str, Any],
-        players: Players | Any,
-        scheme: Scheme | None,
-        single: bool,
-    ) -> None:
-        self.t = t
-        self.states = states
-        self.energies = energies
-        self.speeds = speeds
-        self.info = info
+    def __init__(self, rows: Rows, players: Players | Any, scheme: Scheme | None, single: bool, outcome: Outcome) -> None:
+        self.rows = rows
         self.players = players
         self.scheme = scheme
         self.single = single
+        self.outcome = outcome
+
+    @cached_property
+    def t(self) -> np.ndarray:
+        """Saved times, shape (rows,)."""
+        return self.rows.times()
+
+    @cached_property
+    def states(self) -> Sequence[Any]:
+        """The states of each row."""
+        states = StateList(self.rows, self.single)
+        return list(states) if isinstance(self.rows, MemoryRows) else states
+
+    @cached_property
+    def energies(self) -> np.ndarray:
+        """Energies of the players."""
+        return self._table("energies")
+
+    @cached_property
+    def speeds(self) -> np.ndarray:
+        """Metric speeds of the steps."""
+        speeds = self._table("speeds").copy()
+        if len(speeds) > 1 and not np.any(speeds[0]):
+            speeds[0] = speeds[1]
+        return speeds
 
     @cached_property
     def slopes(self) -> np.ndarray:
-        """Metric slopes |dE| at the saved states, shaped like `energies`."""
-        game_players = self._solved("slopes")
-        rows = np.array([game_players.slopes(self.row(k)) for k in range(len(self.t))]).reshape(len(self.t), len(game_players))
-        return rows[:, 0] if self.single else rows
+        """Metric slopes |dE| at the saved states, shaped like `energies`; NaN where the metric has no chart."""
+        return self._table("slopes")
+
+    @cached_property
+    def info(self) -> dict[str, Any]:
+        """What the steps did, and how the flow ended."""
+        ending = {**self.outcome.__dict__, "events": list(self.outcome.events)}
+        ending.pop("t")
+        return {**{name: self._table(name) for name in ("distance", "residual", "iterations")}, **ending}
+
+    @property
+    def status(self) -> Status:
+        """Why the flow ended."""
+        return self.outcome.status
+
+    @property
+    def message(self) -> str:
+        """Why the flow ended, in one sentence."""
+        return self.outcome.message
+
+    @property
+    def success(self) -> bool:
+        """Whether the flow ended as planned, at its last time or at a terminal event."""
+        return self.outcome.status.success
+
+    def _table(self, name: str) -> np.ndarray:
+        table = self.rows.table(name)
+        return table[:, 0] if self.single else table
 
     def row(self, k: int) -> tuple[Any, ...]:
         """Return the states of row k as a tuple, also for a single flow."""
         return (self.states[k],) if self.single else self.states[k]
 
     def __len__(self) -> int:
-        return len(self.t)
+        return len(self.rows)
 
     def __call__(self, t: float, interpolation: str = "geodesic") -> Any:
         """Return the state (tuple of states) at any time.
@@ -177,10 +218,23 @@ class Solution:
         """
         return archive.save(self, path)
 
+    def to_xarray(self) -> Any:
+        """Return the flow as a labelled `xarray.Dataset`, whose method ``to_netcdf`` writes it to a file.
+
+        Times, tables and states become variables by their names here; see `measureflow.labelled.to_xarray`. All rows are read
+        into memory. Needs the extra `xarray`.
+        """
+        from measureflow.labelled import to_xarray
+
+        return to_xarray(self)
+
     def __repr__(self) -> str:
-        names = [type(x).__name__ for x in self.row(0)] if len(self.t) else []
-        lines = [f"Solution of {' and '.join(names) or 'no states'}: {self.info['status']} after {self.info['steps']} steps"]
-        if len(self.t):
+        names = [type(x).__name__ for x in self.row(0)] if len(self) else []
+        rejected = f" ({self.outcome.rejected} more rejected)" if self.outcome.rejected else ""
+        lines = [f"Solution of {' and '.join(names) or 'no states'}: {self.status} after {self.outcome.steps} steps{rejected}"]
+        if not self.success:
+            lines.append(f"  {self.message}")
+        if len(self):
             lines.append(f"  t        {self.t[0]:g} to {self.t[-1]:g}, {len(self.t)} rows, scheme {self.info['scheme']}")
             lines.append(f"  energy   {_range(self.energies)}")
             lines.append(f"  speed    {_range(self.speeds)}")
@@ -201,7 +255,7 @@ class Solution:
 
     def _all_steps(self, what: str) -> None:
         self._solved(what)
-        if len(self.t) != self.info["steps"] + 1 or self.info["status"] != "done":
+        if len(self) != self.outcome.steps + 1 or self.status is Status.EVENT:
             raise ValueError(f"{what} needs every step: solve with save_at=None and without stopping at an event")
         assert self.scheme is not None
         if self.scheme.inner_steps is not None and max(self.scheme.inner_steps) > 1:
@@ -220,24 +274,26 @@ def _range(values: np.ndarray) -> str:
 
 
 def load(path: str | Path) -> Solution:
-    """Read a solution that `Solution.save` wrote.
+    """Read a solution that `Solution.save` wrote, or a run directory that `solve` writes to.
 
     Parameters
     ----------
     path : str or Path
-        The .npz file.
+        The .npz file, or the folder.
 
     Returns
     -------
     Solution
-        With everything but the problem, so that it cannot compute new residuals; nothing in the file is executed.
+        With everything but the problem, so that it cannot compute new residuals; nothing in the file is executed. States and
+        tables are read when they are asked for, so that a run larger than memory opens at once. Runs of up to 256 MiB are
+        checked whole when they are opened, larger ones part by part when they are read.
 
     Raises
     ------
     TypeError, ValueError
-        If path is not a path, or the file is not a solution.
+        If path is not a path, or what is there is not a solution, byte for byte.
     OSError
-        If the file cannot be read.
+        If it cannot be read.
 
     Examples
     --------
@@ -247,8 +303,4 @@ def load(path: str | Path) -> Solution:
     ...     mf.load(sol.save(folder + "/run.npz")).states[-1]
     Vector([0.4096])
     """
-    parts = archive.read(path)
-    slopes = parts.pop("slopes")
-    sol = Solution(**parts)
-    sol.__dict__["slopes"] = slopes
-    return sol
+    return Solution(**archive.read(path))

@@ -1,10 +1,11 @@
-"""The time loop: one solver for gradient flows and for games."""
+"""`solve` and `resume`: one solver for gradient flows and for games."""
 
 from __future__ import annotations
 
 import numbers
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,20 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow._threads import one_blas_thread
 from measureflow.energies import Energy
-from measureflow.errors import CallbackError, ConvergenceError, MeasureflowError
-from measureflow.events import Event, checked_events, zeros
+from measureflow.errors import CallbackError
+from measureflow.events import checked_events
 from measureflow.games import AbstractGame, Game
+from measureflow.job import Job, arguments, describe
+from measureflow.loop import Loop
 from measureflow.metrics import Metric, natural
-from measureflow.recorder import FAILURES, Recorder
+from measureflow.progress import Bar
+from measureflow.recipes import has_python
 from measureflow.schemes import SCHEMES, Players, Scheme
-from measureflow.solution import Solution
+from measureflow.sink import Memory
+from measureflow.solution import Solution, load
 from measureflow.states import State
+from measureflow.stepping import AdaptiveSteps, FixedSteps, stepping
+from measureflow.store import Store, folder, read_about
 
 States = tuple[State, ...]
 
@@ -28,16 +35,20 @@ def solve(
     problem: Energy | AbstractGame,
     initial: State | Sequence[State],
     t_span: float | tuple[float, float],
-    tau: float,
+    tau: float | str,
     *,
     scheme: str | Scheme = "jko",
     metric: Metric | Sequence[Metric] | None = None,
     speeds: Sequence[float] | float | None = None,
+    rtol: float = 1e-3,
+    atol: float = 1e-6,
     batch: int | None = None,
     seed: int | None = None,
     save_at: Any = None,
     events: Any = (),
     progress: bool = False,
+    store: str | Path | None = None,
+    throw: bool = True,
 ) -> Solution:
     """Solve the gradient flow of an energy, or the dual flow of a game.
 
@@ -49,14 +60,19 @@ def solve(
         The state at the first time; for games one a player.
     t_span : float or (float, float)
         Last time, or first and last time, first < last.
-    tau : float
-        Step, positive. If it does not divide the time span, the last step is shorter.
+    tau : float or "auto"
+        Step, positive. If it does not divide the time span, the last step is shorter. "auto" chooses steps by step doubling: two
+        half steps are kept if a whole step ends near them.
     scheme : {"jko", "explicit"} or Scheme
         An object sets the coupling of the players and other options, as in ``JKO("alternating")``.
     metric : Metric or sequence of Metric, optional
         For each player; None is the states' own: W2 for laws, Euclidean for `Vector`, L2 for `Field`.
     speeds : sequence of float, optional
         Learning-rate ratios, positive: player i takes steps of size speeds[i] * tau. Default 1.
+    rtol, atol : float
+        For tau="auto": the error of a step of size tau may be ``atol * tau + rtol * distance``, with the distance that the step
+        moves, in the product metric sqrt(sum d_i^2 / speed_i). Errors of all steps so add up to at most atol times the time span
+        plus rtol times the length of the curve.
     batch : int, optional
         Draw this many atoms of the target, anew in each step and without replacement.
     seed : int, optional
@@ -69,6 +85,11 @@ def solve(
         True`` ends the flow there, ``direction`` (+1, -1) selects rising or falling crossings, as in SciPy.
     progress : bool
         Show a progress bar on standard error.
+    store : str or Path, optional
+        Folder to write the flow to while it is computed: new, empty, or the run of the same problem, which then goes on from its
+        last checkpoint, or is returned if it is finished. Rows are then read from there when they are asked for.
+    throw : bool
+        Whether a flow that stops early raises (see below) or is returned, with its `status` saying why.
 
     Returns
     -------
@@ -77,14 +98,25 @@ def solve(
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described, before any work starts.
+        If an argument is not as described, before any work starts, or `store` holds another problem.
     ConvergenceError
-        If an inner solver fails or a state stops being finite; its attribute `solution` holds the flow up to there.
+        If an inner solver fails or a state stops being finite, even in a step halved 20 times, or the error control stalls; its
+        attributes `solution`, `status`, `time` and `player` hold the flow up to there and say what stopped it.
     CallbackError
-        If a function of the user returns something wrong; it carries `solution` too.
+        If a function of the user returns something wrong; it carries the flow too.
+    FlowInterrupt
+        After Ctrl-C, which ends the flow behind the current step; it carries the flow too.
+    RunLockedError
+        If another process writes to `store`.
+    OSError
+        If `store` cannot be written; it carries the flow too.
 
     Notes
     -----
+    A step that fails, or that gives energies that are not finite, is tried again at half its size, up to 20 times; behind the
+    trouble steps grow back to tau. Any other exception of the user's functions passes unchanged, with the flow so far in its
+    attribute `solution`.
+
     Linear algebra runs on one BLAS thread meanwhile, so that the same inputs and seed give the same bits on any number of
     threads.
 
@@ -94,97 +126,77 @@ def solve(
     >>> sol = mf.solve(mf.energies.Quadratic(), mf.Vector(1.0), 1.0, 0.1)
     >>> sol.states[-1].values.round(6)
     array([0.385543])
+    >>> flow = mf.solve(mf.games.DiracGAN("wgan"), (mf.Vector(1.0), mf.Vector(0.0)), 1.0, "auto", rtol=1e-2)
+    >>> flow.info["steps"] < 600, flow.status == "done"
+    (True, True)
     """
     players, states, single = _players(problem, initial, metric, speeds)
     method = _scheme(scheme)
     if method.inner_steps is not None and len(method.inner_steps) != len(players):
         raise ValueError(f"inner_steps must have {len(players)} entries, one for each player, got {method.inner_steps}")
-    t0, t1 = _span(t_span)
-    tau = check.scalar("tau", tau, above=0.0)
-    times, taus = _times(t0, t1, tau)
+    steps = stepping(*_span(t_span), tau, rtol, atol, players, method.order)
+    seed = None if seed is None else check.seed("seed", seed)
     batches = _batches(players.game, batch, seed)
-    keep = _save_at(save_at, times)
-    watched = checked_events(events)
-    recorder = Recorder(players, method, single, keep)
+    job = Job(players, method, single, states, steps, _save_at(save_at, steps), checked_events(events), batches)
     check.flag("progress", progress)
+    check.flag("throw", throw)
     method.check(players, states)
     # the checks of states and results find what is not finite, so that NumPy need not warn
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
-        _check_defined(players, states)
-        recorder.start(t0, states)
-        return _loop(players, method, states, times, taus, recorder, batches, watched, progress)
+        start = _start(job)
+        if store is None:
+            with Bar(progress, steps) as bar:
+                return Loop(job, Memory(len(players)), bar).run(None, throw)
+        arrays: dict[str, np.ndarray] = {}
+        about = describe(job, problem, start, {"tau": tau, "batch": batch, "seed": seed}, arrays)
+        with closing(Store(store, about, arrays, states)) as run:
+            ending = run.ending()
+            if ending is not None and ending.status.success:
+                return Solution(run.rows(), players, method, single, ending)
+            with Bar(progress, steps) as bar:
+                return Loop(job, run, bar).run(run.resumed(), throw)
 
 
-def _loop(
-    players: Players,
-    scheme: Scheme,
-    states: States,
-    times: np.ndarray,
-    taus: np.ndarray,
-    recorder: Recorder,
-    batches: Any,
-    events: tuple[Event, ...],
-    progress: bool,
-) -> Solution:
-    """Step through the times; whatever fails leaves the flow so far in the error's `solution`."""
-    started = time.process_time()
-    memory = scheme.init(players, states)
-    watch = _Watch(events, recorder, times[0], states)
-    k = 0
-    try:
-        for k in _bar(len(times) - 1, progress):
-            seen = players if batches is None else Players(batches(k), players.metrics, players.speeds)
-            new, memory, infos = scheme.step(seen, states, memory, float(taus[k]))
-            stop = watch.step(times[k], times[k + 1], states, new)
-            if stop is not None:
-                recorder.stop(times[k], times[k + 1], states, new, infos, stop)
-                break
-            recorder.step(k, times[k], times[k + 1], states, new, infos)
-            states = new
-        return recorder.finish(time.process_time() - started)
-    except FAILURES as error:
-        flow = recorder.finish(time.process_time() - started, failed=True)
-        raise _with_solution(error, flow, times[k], times[k + 1]) from error
+def resume(path: str | Path, problem: Any = None, *, events: Any = (), progress: bool = False, throw: bool = True) -> Solution:
+    """Go on with a run that `solve` wrote to a folder, from its last checkpoint, to the same bits as if it had not been ended.
 
+    Parameters
+    ----------
+    path : str or Path
+        The run directory.
+    problem : Energy or game, optional
+        Needed if the problem holds functions of the user's, which files do not keep: the same as in `solve`.
+    events, progress, throw
+        As in `solve`; events must be given if the run watches any.
 
-def _with_solution(error: Exception, solution: Solution, t0: float, t1: float) -> MeasureflowError:
-    """Return the error of a failed step, with what was computed before it."""
-    where = f"in the step from t = {t0:.6g} to {t1:.6g}: {error}"
-    if isinstance(error, ConvergenceError):
-        failure: MeasureflowError = ConvergenceError(where, error.residual, error.tolerance)
-    elif isinstance(error, MeasureflowError):
-        failure = type(error)(where)
-    else:
-        failure = ConvergenceError(where if "tau" in str(error) else f"{where} (try a smaller tau)")
-    failure.solution = solution
-    return failure
+    Returns
+    -------
+    Solution
+        As `solve` with ``store=path`` returns it; a finished run is returned as it is.
 
+    Raises
+    ------
+    TypeError, ValueError, ConvergenceError, CallbackError, FlowInterrupt, RunLockedError, OSError
+        As `solve`; ValueError also if there is no run at `path`, or it needs `problem` or `events`.
 
-class _Watch:
-    """Looks for zeros of events along the geodesic of each step."""
-
-    def __init__(self, events: tuple[Event, ...], recorder: Recorder, t0: float, states: States) -> None:
-        self.events = events
-        self.recorder = recorder
-        self.values = [event(t0, recorder.shown(states)) for event in events]
-
-    def step(self, t0: float, t1: float, old: States, new: States) -> float | None:
-        """Record the zeros in (t0, t1]; return the time of the first terminal one."""
-        if not self.events:
-            return None
-
-        def path(t: float) -> Any:
-            return self.recorder.shown(self.recorder.between(t0, t1, old, new, t))
-
-        found = []
-        for k, event in enumerate(self.events):
-            times, self.values[k] = zeros(event, path, t0, t1, self.values[k])
-            found += [(t, k) for t in times]
-        stop = min((zero for zero, k in found if self.events[k].terminal), default=None)
-        for zero, k in sorted(found):
-            if stop is None or zero <= stop:
-                self.recorder.event(k, zero)
-        return stop
+    Examples
+    --------
+    >>> import tempfile, measureflow as mf
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     flow = mf.solve(mf.energies.Quadratic(), mf.Vector(1.0), 1.0, 0.25, store=folder)
+    ...     mf.resume(folder).states[-1]
+    Vector([0.4096])
+    """
+    home = folder(path, "path")
+    if not home.run.exists():
+        raise ValueError(f"path must be a run directory that solve(..., store=path) wrote, got {home.path} without run.json")
+    about, arrays = read_about(home)
+    if home.done.exists() and problem is None and (has_python(about["problem"]) or (about["events"] and not events)):
+        ended = load(home.path)  # without its problem, which it does not need any more
+        if ended.success:
+            return ended
+    found = arguments(about, arrays, problem, events)
+    return solve(**found, store=home.path, progress=progress, throw=throw)
 
 
 def _players(problem: Any, initial: Any, metric: Any, speeds: Any) -> tuple[Players, States, bool]:
@@ -237,26 +249,8 @@ def _span(t_span: Any) -> tuple[float, float]:
     return t0, t1
 
 
-def _times(t0: float, t1: float, tau: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the times between steps (steps + 1,), multiples of tau and the end, and the sizes of the steps (steps,)."""
-    ratio = (t1 - t0) / tau
-    if ratio > 1e8:
-        raise ValueError(f"tau must be at least 1e-8 of the time span, got {tau!r} for a span of {t1 - t0:g}")
-    steps = max(1, int(np.ceil(ratio * (1.0 - 1e-9))))
-    times = t0 + tau * np.arange(steps + 1)
-    times[-1] = t1
-    taus = np.full(steps, tau)
-    if abs(ratio - steps) > 1e-9 * steps:
-        taus[-1] = t1 - times[-2]
-    if not np.all(np.diff(times) > 0.0):
-        raise ValueError(f"tau must be above the rounding of the times, got {tau!r} for times up to {t1!r}")
-    return times, taus
-
-
-def _batches(game: AbstractGame, batch: Any, seed: Any) -> Any:
+def _batches(game: AbstractGame, batch: Any, seed: int | None) -> Any:
     """Return the function step -> game against a random part of the target, or None."""
-    if seed is not None:
-        seed = check.seed("seed", seed)
     if batch is None:
         return None
     size = check.integer("batch", batch, least=1)
@@ -271,7 +265,7 @@ def _batches(game: AbstractGame, batch: Any, seed: Any) -> Any:
     return draw
 
 
-def _save_at(save_at: Any, times: np.ndarray) -> Any:
+def _save_at(save_at: Any, steps: FixedSteps | AdaptiveSteps) -> int | np.ndarray:
     """Return the stride of saved steps, or the array of saved times."""
     if save_at is None:
         return 1
@@ -280,23 +274,16 @@ def _save_at(save_at: Any, times: np.ndarray) -> Any:
     wanted = check.array("save_at", save_at, ndim=1)
     if np.any(np.diff(wanted) <= 0.0):
         raise ValueError("save_at must be increasing")
-    if wanted[0] < times[0] or wanted[-1] > times[-1]:
-        raise ValueError(f"save_at must lie in t_span [{times[0]:g}, {times[-1]:g}], got [{wanted[0]:g}, {wanted[-1]:g}]")
+    if wanted[0] < steps.t0 or wanted[-1] > steps.t1:
+        raise ValueError(f"save_at must lie in t_span [{steps.t0:g}, {steps.t1:g}], got [{wanted[0]:g}, {wanted[-1]:g}]")
     return wanted
 
 
-def _check_defined(players: Players, states: States) -> None:
-    """Evaluate every energy once, so that a wrong combination of problem and states fails before the first step."""
+def _start(job: Job) -> dict[str, Any]:
+    """Evaluate everything at the initial states, so that what does not fit fails before the first step; return the numbers."""
     try:
-        players.energies(states)
+        energies, slopes = job.players.energies_and_slopes(job.initial)
     except CallbackError as error:
         raise type(error)(f"at the initial state: {error}") from error
-
-
-def _bar(steps: int, progress: bool) -> Iterator[int]:
-    if not progress:
-        yield from range(steps)
-        return
-    from tqdm.auto import tqdm
-
-    yield from tqdm(range(steps), unit="step", mininterval=0.2)
+    events = [event(job.steps.t0, job.shown(job.initial)) for event in job.events]
+    return {"energies": energies, "slopes": slopes, "events": np.array(events)}

@@ -6,7 +6,6 @@ which are errors here), and nothing may hang.
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -647,51 +646,7 @@ def test_a_flow_that_fails_before_its_first_saved_time_is_empty_but_usable() -> 
 # --- files that are not solutions -----------------------------------------------------------------
 
 
-def damaged(name: str, arrays: dict[str, Any]) -> dict[str, Any]:
-    """Return the arrays of a saved solution with one thing wrong."""
-    header = json.loads(bytes(arrays["header"]).decode())
-    if name == "schema":
-        header["schema"] = 99
-    elif name == "unknown kind":
-        header["players"][0]["kind"] = "Function"
-    elif name == "unknown metric":
-        header["metrics"][0]["kind"] = "eval"
-    elif name == "no header":
-        del arrays["header"]
-    elif name == "no energies":
-        del arrays["energies"]
-    elif name == "nan in a state":
-        arrays["player0"] = arrays["player0"] * NAN
-    elif name == "rows that do not fit":
-        arrays["t"] = arrays["t"][:-1]
-    elif name == "tables that do not fit":
-        arrays["energies"] = arrays["energies"][:-1]
-    elif name == "pickled objects":
-        arrays["energies"] = np.array([{"a": 1}], dtype=object)
-    elif name == "text for times":
-        arrays["t"] = arrays["t"].astype(str)
-    elif name == "decreasing times":
-        arrays["t"] = arrays["t"][::-1]
-    if "header" in arrays:
-        arrays["header"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
-    return arrays
-
-
-DAMAGES = ["schema", "unknown kind", "unknown metric", "no header", "no energies", "nan in a state", "rows that do not fit",
-           "tables that do not fit", "pickled objects", "text for times", "decreasing times"]  # fmt: skip
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_refused_by_name(damage: str, tmp_path: Path) -> None:
-    path = FLOW.save(tmp_path / "flow.npz")
-    with np.load(path) as archive:
-        arrays = damaged(damage, dict(archive))
-    np.savez(path, **arrays)
-    with pytest.raises(ValueError, match=r"^path must be a file that Solution\.save wrote"):
-        mf.load(path)
-
-
-def test_a_flipped_bit_or_a_short_file_never_gives_another_solution(tmp_path: Path) -> None:
+def test_a_flipped_bit_or_a_short_file_is_refused_by_name(tmp_path: Path) -> None:
     path = FLOW.save(tmp_path / "flow.npz")
     content, rng = path.read_bytes(), np.random.default_rng(0)
     for trial in range(150):
@@ -701,9 +656,5 @@ def test_a_flipped_bit_or_a_short_file_never_gives_another_solution(tmp_path: Pa
         else:
             broken[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
         path.write_bytes(broken)
-        try:
-            flow = mf.load(path)
-        except (ValueError, OSError):
-            continue
-        np.testing.assert_array_equal(flow.t, FLOW.t)
-        np.testing.assert_array_equal(np.array(flow.states), np.array(FLOW.states))
+        with pytest.raises(ValueError, match=r"^path must be a file that Solution\.save wrote"):
+            mf.load(path)

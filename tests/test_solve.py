@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 
@@ -479,11 +478,12 @@ def test_a_function_that_returns_nan_later_leaves_the_flow_so_far():
     for scheme in ("jko", "explicit"):
         with pytest.raises(mf.CallbackError, match=r"in the step from t = .*must return finite values") as caught:
             mf.solve(energy, mf.Vector(1.0), 2.0, 0.1, scheme=scheme)
-        flow = caught.value.solution
-        full = decay(2.0, 0.1, scheme=scheme)
-        assert 5 <= len(flow) <= 8
-        assert_allclose([x.values for x in flow.states], [x.values for x in full.states[: len(flow)]], atol=1e-9)
-        assert flow.states[-1].values[0] > 0.5
+        flow, full = caught.value.solution, decay(2.0, 0.1, scheme=scheme)
+        whole = int(np.searchsorted(flow.t, 0.55))
+        assert_allclose([x.values for x in flow.states[:whole]], [x.values for x in full.states[:whole]], atol=1e-9)
+        assert 0.5 < flow.states[-1].values[0] < 0.5 + 1e-6  # halved steps go on as far as there is something to go to
+        assert caught.value.status == flow.status == "not_finite" and flow.info["rejected"] > 20
+        assert caught.value.time == flow.t[-1]
         assert flow.energies.shape == flow.speeds.shape == flow.t.shape
 
 
@@ -641,49 +641,6 @@ def test_garbage_is_refused(kind, tmp_path):
     bad.write_bytes(damaged(kind, good.read_bytes()))
     with pytest.raises(ValueError, match="path must be a file that Solution.save wrote"):
         mf.load(bad)
-
-
-def rewritten(source, target, **changes):
-    """Copy a file with some members changed; None drops one."""
-    with np.load(source) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    arrays.update(changes)
-    np.savez(target, **{name: value for name, value in arrays.items() if value is not None})
-
-
-def header_with(source, **changes):
-    with np.load(source) as archive:
-        header = json.loads(bytes(archive["header"]).decode())
-    header.update(changes)
-    return np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
-
-
-WRONG = {
-    "no header": lambda good: {"header": None},
-    "other schema": lambda good: {"header": header_with(good, schema=99)},
-    "no states": lambda good: {"player0": None},
-    "no times": lambda good: {"t": None},
-    "NaN states": lambda good: {"player0": np.full((11, 1), np.nan)},
-    "objects": lambda good: {"player0": np.array([{}] * 11, dtype=object)},
-    "unknown kind": lambda good: {"header": header_with(good, players=[{"kind": "Picture", "grid": None}])},
-    "unknown metric": lambda good: {"header": header_with(good, metrics=[{"kind": "os.system"}])},
-    "too few states": lambda good: {"player0": np.ones((3, 1))},
-    "too many times": lambda good: {"t": np.arange(50.0)},
-    "falling times": lambda good: {"t": np.linspace(1.0, 0.0, 11)},
-    "too few energies": lambda good: {"energies": np.ones(4)},
-    "wrong order of quantiles": lambda good: {
-        "player0": np.tile([2.0, 1.0], (11, 1)),
-        "header": header_with(good, players=[{"kind": "Quantiles", "grid": None}]),
-    },
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_files_that_are_not_solutions_are_refused(case, tmp_path):
-    good = decay().save(tmp_path / "good.npz")
-    rewritten(good, tmp_path / "bad.npz", **WRONG[case](good))
-    with pytest.raises(ValueError, match="path must be a file that Solution.save wrote"):
-        mf.load(tmp_path / "bad.npz")
 
 
 def test_paths_are_checked(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow.games import GAN, Bilinear, DiracGAN, FeatureCritic, LinearQuadratic, Ridge
 from measureflow.problems.base import ExactStep, Factor, Printed, Problem
+from measureflow.recipes import named
 from measureflow.schemes import Explicit
 from measureflow.states import Particles, State, Vector
 
@@ -319,12 +320,19 @@ def ring_gan(eta: float = 1.0, beta: float = 0.6, modes: int = 2, t: float = 5.0
     )
 
 
+@named("cosine and sine")
+def _on_the_ring(x: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.cos(x), np.sin(x)], axis=1)
+
+
+@named("slopes of cosine and sine")
+def _along_the_ring(x: np.ndarray) -> np.ndarray:
+    return np.stack([-np.sin(x), np.cos(x)], axis=1)
+
+
 def ring_critic() -> FeatureCritic:
     """Return the critic D(x) = c_1 cos x + c_2 sin x."""
-    return FeatureCritic(
-        lambda x: np.concatenate([np.cos(x), np.sin(x)], axis=1),
-        lambda x: np.stack([-np.sin(x), np.cos(x)], axis=1),
-    )
+    return FeatureCritic(_on_the_ring, _along_the_ring)
 
 
 def critic_size(states: Pair) -> float:

@@ -10,12 +10,23 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow.energies import EnergyDistance, Interaction, SquaredWasserstein, Wasserstein1
 from measureflow.problems.base import Printed, Problem
+from measureflow.recipes import named
 from measureflow.states import Gaussian, Grid, Histogram, Law, Particles, Quantiles, State, moments
 from measureflow.transport import bures_map
 
 
 def _levels(n: int) -> np.ndarray:
     return (np.arange(check.integer("n", n, least=2)) + 0.5) / n
+
+
+@named("half square")
+def _half_square(z: np.ndarray) -> np.ndarray:
+    return np.asarray(0.5 * np.sum(z**2, axis=-1))
+
+
+@named("identity")
+def _itself(z: np.ndarray) -> np.ndarray:
+    return z
 
 
 def quadratic_interaction(initial: Particles | Quantiles | None = None, t: float = 1.0) -> Problem:
@@ -32,7 +43,7 @@ def quadratic_interaction(initial: Particles | Quantiles | None = None, t: float
         label="S6",
         title="quadratic attraction",
         source="theory.md, 9.2 S6",
-        problem=Interaction(lambda z: 0.5 * np.sum(z**2, axis=-1), lambda z: z, convexity=0.0),
+        problem=Interaction(_half_square, _itself, convexity=0.0),
         initial=x0,
         t_span=(0.0, t),
         exact=lambda time: contracted(x0, float(np.exp(-time))),

@@ -9,6 +9,7 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow.energies import Potential, Quadratic
 from measureflow.problems.base import Printed, Problem
+from measureflow.recipes import named
 from measureflow.states import Particles, Quantiles, State, Vector
 
 Map = Callable[[np.ndarray], np.ndarray]
@@ -49,22 +50,53 @@ def quadratic(a: float = 1.0, initial: State | None = None) -> Problem:
     )
 
 
+@named("absolute value")
+def _absolute(x: np.ndarray) -> np.ndarray:
+    return np.asarray(np.abs(x).sum(axis=1))
+
+
+@named("sign")
+def _sign(x: np.ndarray) -> np.ndarray:
+    return np.asarray(np.sign(x))
+
+
+@named("soft threshold")
+def _threshold(x: np.ndarray, tau: float) -> np.ndarray:
+    return np.asarray(np.sign(x) * np.maximum(np.abs(x) - tau, 0.0))
+
+
+@named("quartic")
+def _quartic(x: np.ndarray) -> np.ndarray:
+    return np.asarray((x**4).sum(axis=1) / 4.0)
+
+
+@named("cube")
+def _cube(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x**3)
+
+
+@named("double well")
+def _well(x: np.ndarray) -> np.ndarray:
+    return np.asarray(((x**2 - 1.0) ** 2).sum(axis=1) / 4.0)
+
+
+@named("slope of the double well")
+def _well_slope(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x**3 - x)
+
+
 def absolute_value(initial: State | None = None) -> Problem:
     """E2: V = |x| on the line with x_t = sign(x_0) (|x_0| - t)_+; the JKO step, a soft threshold, is exact."""
     x0 = _start(initial, 0.7)
-
-    def threshold(x: np.ndarray, tau: float) -> np.ndarray:
-        return np.asarray(np.sign(x) * np.maximum(np.abs(x) - tau, 0.0))
-
     return Problem(
         label="E2",
         title="absolute value, arrives in finite time",
         source="theory.md, 9.1 E2",
-        problem=Potential(lambda x: np.abs(x).sum(axis=1), np.sign, prox=lambda x, tau: threshold(x, tau), convexity=0.0),
+        problem=Potential(_absolute, _sign, prox=_threshold, convexity=0.0),
         initial=x0,
         t_span=(0.0, 1.0),
-        exact=lambda t: pushed(x0, lambda x: threshold(x, t)),
-        exact_step={"jko": lambda state, tau: pushed(state, lambda x: threshold(x, tau))},
+        exact=lambda t: pushed(x0, lambda x: _threshold(x, t)),
+        exact_step={"jko": lambda state, tau: pushed(state, lambda x: _threshold(x, tau))},
     )
 
 
@@ -76,7 +108,7 @@ def quartic(initial: State | None = None) -> Problem:
         label="E3",
         title="quartic potential, decays like t^(-1/2)",
         source="theory.md, 9.1 E3",
-        problem=Potential(lambda x: (x**4).sum(axis=1) / 4.0, lambda x: x**3, convexity=0.0),
+        problem=Potential(_quartic, _cube, convexity=0.0),
         initial=x0,
         t_span=(0.0, 1.2),
         exact=lambda t: pushed(x0, lambda x: x / np.sqrt(1.0 + 2.0 * x**2 * t)),
@@ -96,7 +128,7 @@ def double_well(initial: State | None = None) -> Problem:
         label="E4",
         title="double well",
         source="theory.md, 9.1 E4",
-        problem=Potential(lambda x: ((x**2 - 1.0) ** 2).sum(axis=1) / 4.0, lambda x: x**3 - x, convexity=-1.0),
+        problem=Potential(_well, _well_slope, convexity=-1.0),
         initial=x0,
         t_span=(0.0, 1.2),
         exact=lambda t: pushed(x0, lambda x: x * np.exp(t) / np.sqrt(1.0 + x**2 * np.expm1(2.0 * t))),

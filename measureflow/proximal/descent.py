@@ -62,6 +62,8 @@ def descend(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tol
         if point.residual <= goal:
             state = x if np.array_equal(point.z, chart.origin) else point.state
             return Step(state, chart.norm(point.z - chart.origin), point.residual, iteration, "L-BFGS")
+        if iteration == tolerance.max_iterations:
+            break
         trial = problem.advance(point, pairs)
         if not isinstance(trial, _Point):
             failure = trial

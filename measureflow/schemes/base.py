@@ -10,7 +10,7 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow.energies import Energy
-from measureflow.errors import UnsupportedError
+from measureflow.errors import UnsupportedError, of_player
 from measureflow.games import AbstractGame
 from measureflow.metrics import Metric
 from measureflow.proximal import Step
@@ -31,20 +31,18 @@ class Players:
     def __len__(self) -> int:
         return self.game.players
 
-    def energies(self, states: States) -> np.ndarray:
-        """Return every player's energy, shape (players,)."""
-        return np.array([self.game.energy(k, states).value(x) for k, x in enumerate(states)])
+    def energies_and_slopes(self, states: States) -> tuple[np.ndarray, np.ndarray]:
+        """Return every player's energy and metric slope |dE_k|, each (players,); a slope is NaN where the metric has no chart."""
+        pairs = [self._energy_and_slope(k, states) for k in range(len(states))]
+        return np.array([energy for energy, _ in pairs]), np.array([slope for _, slope in pairs])
 
-    def slopes(self, states: States) -> np.ndarray:
-        """Return every player's metric slope |dE_k|, shape (players,); NaN where the metric has no chart."""
-        return np.array([self._slope(k, states) for k in range(len(self))])
-
-    def _slope(self, player: int, states: States) -> float:
-        gradient = self.game.energy(player, states).gradient(states[player])
+    def _energy_and_slope(self, player: int, states: States) -> tuple[float, float]:
+        with of_player(player):
+            value, gradient = self.game.energy(player, states).value_and_gradient(states[player])
         try:
-            return self.metrics[player].slope(states[player], gradient)
-        except UnsupportedError:
-            return float("nan")
+            return value, self.metrics[player].slope(states[player], gradient)
+        except (UnsupportedError, np.linalg.LinAlgError):
+            return value, float("nan")
 
 
 class Scheme(ABC):
@@ -62,6 +60,9 @@ class Scheme(ABC):
     TypeError, ValueError
         If an argument is not as described.
     """
+
+    order: int = 1
+    """Order of convergence in tau."""
 
     def __init__(self, coupling: str = "simultaneous", inner_steps: Any = None) -> None:
         self.coupling = check.choice("coupling", coupling, tuple(COUPLINGS))
@@ -87,8 +88,9 @@ class Scheme(ABC):
             raise ValueError(f"inner_steps must have one entry for each of the {len(players)} players, got {counts}")
 
         def move(player: int, own: State, seen: States) -> tuple[State, StepInfo]:
-            energy = players.game.energy(player, seen)
-            return self._repeat(energy, players.metrics[player], own, players.speeds[player] * tau, counts[player])
+            with of_player(player):
+                energy = players.game.energy(player, seen)
+                return self._repeat(energy, players.metrics[player], own, players.speeds[player] * tau, counts[player])
 
         coupling: Coupling = COUPLINGS[self.coupling]
         new, infos = coupling(move, players.metrics, states)

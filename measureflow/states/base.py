@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 
 from measureflow import _validate as check
-from measureflow.errors import UnsupportedError
+from measureflow.errors import NotFiniteError, UnsupportedError
 
 if TYPE_CHECKING:
     from measureflow.states.gaussian import Gaussian
@@ -240,7 +240,7 @@ def owned(name: str, coordinates: np.ndarray, shape: tuple[int, ...]) -> np.ndar
     values = np.ascontiguousarray(coordinates)
     if values.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {values.shape}")
-    check.require_finite(name, values)
+    check.require_finite(name, values, NotFiniteError)
     if values is coordinates and not values.flags.owndata:
         values = values.copy()
     values.flags.writeable = False

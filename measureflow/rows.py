@@ -1,0 +1,243 @@
+"""The rows of a flow - times, states, and tables of what the steps did - in memory or in a file."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, final
+
+import numpy as np
+
+from measureflow import _validate as check
+from measureflow.errors import UnsupportedError
+from measureflow.npz import Archive
+from measureflow.states import Field, Gaussian, Grid, Histogram, Particles, Quantiles, State, Vector
+
+States = tuple[State, ...]
+TABLES = ("energies", "speeds", "slopes", "distance", "residual", "iterations")
+PARTS: dict[str, tuple[str, ...]] = {
+    "Particles": ("points", "weights"),
+    "Quantiles": ("values",),
+    "Histogram": ("masses",),
+    "Gaussian": ("mean", "cov"),
+    "Vector": ("values",),
+    "Field": ("values",),
+}
+"""The arrays of each kind of state, by the names of its attributes."""
+
+MAKERS: dict[str, Callable[..., State]] = {
+    "Particles": lambda grid, points, weights=None: Particles(points, weights),
+    "Quantiles": lambda grid, values: Quantiles(values),
+    "Histogram": lambda grid, masses: Histogram(masses, grid),
+    "Gaussian": lambda grid, mean, cov: Gaussian(mean, cov),
+    "Vector": lambda grid, values: Vector(values),
+    "Field": lambda grid, values: Field(values, grid),
+}
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What is kept of one time; each table has one number a player."""
+
+    t: float
+    states: States
+    tables: dict[str, np.ndarray]
+
+
+class Rows(ABC):
+    """Rows in order of time."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    @abstractmethod
+    def times(self) -> np.ndarray:
+        """Return the times, shape (rows,)."""
+
+    @abstractmethod
+    def table(self, name: str) -> np.ndarray:
+        """Return a table of `TABLES`, shape (rows, players)."""
+
+    @abstractmethod
+    def states(self, k: int) -> States:
+        """Return the states of row k, 0 <= k < rows."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class MemoryRows(Rows):
+    """Rows in memory."""
+
+    players: int
+    rows: list[Row] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def times(self) -> np.ndarray:
+        return np.array([row.t for row in self.rows], dtype=np.float64)
+
+    def table(self, name: str) -> np.ndarray:
+        kind = np.int64 if name == "iterations" else np.float64
+        return np.array([row.tables[name] for row in self.rows], dtype=kind).reshape(len(self.rows), self.players)
+
+    def states(self, k: int) -> States:
+        return self.rows[k].states
+
+
+@final
+@dataclass(frozen=True)
+class Layout:
+    """What the states of a flow are: for each player the kind and, where there is one, the grid."""
+
+    kinds: tuple[str, ...]
+    grids: tuple[Grid | None, ...]
+
+    @staticmethod
+    def of(states: States) -> Layout:
+        """Return the layout of given states; raises UnsupportedError for kinds that files do not keep."""
+        for state in states:
+            if type(state).__name__ not in PARTS or type(state).__module__.partition(".")[0] != "measureflow":
+                raise UnsupportedError(f"files keep states of the kinds {', '.join(PARTS)}, got {type(state).__name__}")
+        return Layout(tuple(type(x).__name__ for x in states), tuple(getattr(x, "grid", None) for x in states))
+
+    def data(self) -> list[Any]:
+        """Return the layout as plain data."""
+        return [{"kind": kind, "grid": _grid_data(grid)} for kind, grid in zip(self.kinds, self.grids, strict=True)]
+
+    @staticmethod
+    def from_data(data: Any) -> Layout:
+        """Return the layout from plain data, checked."""
+        players = check.entries("players", data, None, "a kind and a grid each")
+        kinds = tuple(check.choice("kind", player["kind"], tuple(PARTS)) for player in players)
+        return Layout(kinds, tuple(None if player["grid"] is None else Grid(**player["grid"]) for player in players))
+
+
+def _grid_data(grid: Grid | None) -> dict[str, Any] | None:
+    """Return a grid as it is after a way through JSON."""
+    if grid is None:
+        return None
+    return {"bounds": [list(pair) for pair in grid.bounds], "shape": list(grid.shape), "periodic": list(grid.periodic)}
+
+
+def to_arrays(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return rows, one or more, as named arrays; equal weights of atoms are left out."""
+    arrays: dict[str, Any] = {"t": np.array([row.t for row in rows], dtype=np.float64)}
+    for name in TABLES:
+        arrays[name] = np.array([row.tables[name] for row in rows], dtype=np.int64 if name == "iterations" else np.float64)
+    for player, state in enumerate(rows[0].states):
+        for part in PARTS[type(state).__name__]:
+            column = [getattr(row.states[player], part) for row in rows]
+            if part != "weights" or not all(np.all(weights == 1.0 / len(weights)) for weights in column):
+                arrays[f"player{player}.{part}"] = column
+    return arrays
+
+
+def size(states: States) -> int:
+    """Return the number of bytes that the states of one row take in a file."""
+    return sum(getattr(x, part).nbytes for x in states for part in PARTS[type(x).__name__])
+
+
+@final
+class FileRows(Rows):
+    """Rows in a file that `to_arrays` described; arrays are read, and checked, when they are asked for.
+
+    Raises
+    ------
+    ValueError
+        If the file's arrays are not those of rows of this layout.
+    """
+
+    def __init__(self, archive: Archive, layout: Layout, prefix: str = "") -> None:
+        self.archive = archive
+        self.layout = layout
+        self.prefix = prefix
+        self.count = archive.shape(f"{prefix}t")[0] if archive.shape(f"{prefix}t") else 0
+        for name in TABLES:
+            self._require(name, (self.count, len(layout.kinds)))
+
+    def names(self) -> set[str]:
+        """Return the names of the arrays that these rows may take."""
+        parts = {f"player{p}.{part}" for p, kind in enumerate(self.layout.kinds) for part in PARTS[kind]}
+        return {self.prefix + name for name in {"t", *TABLES} | parts}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def times(self) -> np.ndarray:
+        t = check.array("t", self._read("t"), shape=(self.count,))
+        if np.any(np.diff(t) <= 0.0):
+            raise ValueError(f"{self.archive.path} must hold increasing times")
+        return t
+
+    def table(self, name: str) -> np.ndarray:
+        values = self._read(name)
+        if values.dtype.kind != ("i" if name == "iterations" else "f"):
+            raise ValueError(f"{self.archive.path} must hold numbers as {name}, got {values.dtype}")
+        return values
+
+    def states(self, k: int) -> States:
+        return tuple(
+            MAKERS[kind](grid, **{part: values[k] for part, values in parts.items()})
+            for kind, grid, parts in zip(self.layout.kinds, self.layout.grids, self._parts, strict=True)
+        )
+
+    def verify(self) -> None:
+        """Check every array and every state."""
+        self.archive.verify()
+        self.times()
+        for name in TABLES:
+            self.table(name)
+        for k in range(self.count):
+            self.states(k)
+
+    @cached_property
+    def _parts(self) -> list[dict[str, np.ndarray]]:
+        """The arrays of every player's states, by their names."""
+        players = []
+        for player, kind in enumerate(self.layout.kinds):
+            names = [part for part in PARTS[kind] if part != "weights" or f"{self.prefix}player{player}.weights" in self.archive]
+            players.append({part: self._read(f"player{player}.{part}") for part in names})
+            for part, values in players[-1].items():
+                if values.shape[:1] != (self.count,) or (part == "cov" and values.ndim != 3):
+                    raise ValueError(f"{self.archive.path} must hold {self.count} rows of {part}, got shape {values.shape}")
+        return players
+
+    def _read(self, name: str) -> np.ndarray:
+        return self.archive.read(self.prefix + name)
+
+    def _require(self, name: str, shape: tuple[int, ...]) -> None:
+        found = self.archive.shape(self.prefix + name)
+        if found != shape:
+            raise ValueError(f"{self.archive.path} must hold {name} of shape {shape}, got {found}")
+
+
+@final
+class StateList(Sequence[Any]):
+    """The states of all rows, read from their file when they are asked for; indexed and sliced like a list."""
+
+    def __init__(self, rows: Rows, single: bool) -> None:
+        self.rows = rows
+        self.single = single
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        k = check.integer("index", index)
+        if not -len(self) <= k < len(self):
+            raise IndexError(f"index must be in [{-len(self)}, {len(self) - 1}], got {k}")
+        states = self.rows.states(k % len(self))
+        return states[0] if self.single else states
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[k] for k in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} rows of states, read when asked for>"

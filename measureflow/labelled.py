@@ -53,8 +53,7 @@ def to_xarray(sol: Solution) -> Any:
     Returns
     -------
     xarray.Dataset
-        `energies`, `speeds`, `slopes`, `distance`, `residual`, `iterations` (time,), for games (time, player); `slopes` is left
-        out where it cannot be computed.
+        `energies`, `speeds`, `slopes`, `distance`, `residual`, `iterations` (time,), for games (time, player).
 
         The states by the names of their constructors' arguments: `points` (time, atom, axis) and `weights` (atom,) of Particles,
         or (time, atom) if they change; `values` (time, level) of Quantiles; `mean` (time, axis) and `cov` (time, axis, axis_) of
@@ -163,16 +162,8 @@ def _variable(dims: tuple[str, ...], values: np.ndarray, long_name: str, **attrs
 
 def _tables(sol: Solution) -> dict[str, tuple[Any, ...]]:
     dims = ("time",) if sol.single else ("time", "player")
-    tables = {"energies": sol.energies, "speeds": sol.speeds, "slopes": _slopes(sol), **sol.info}
-    held = {name: np.array(tables[name]) for name in TABLES if tables.get(name) is not None}
-    return {name: _variable(dims, values, TABLES[name]) for name, values in held.items()}
-
-
-def _slopes(sol: Solution) -> np.ndarray | None:
-    try:
-        return sol.slopes
-    except UnsupportedError:  # a file without the problem, or an energy without a slope
-        return None
+    tables = {"energies": sol.energies, "speeds": sol.speeds, "slopes": sol.slopes, **sol.info}
+    return {name: _variable(dims, np.array(tables[name]), text) for name, text in TABLES.items()}
 
 
 def _labels(state: State) -> dict[str, Label]:

@@ -78,10 +78,13 @@ class RunFolder:
         """Return the path of segment k."""
         return self.segments / f"{k:08d}.npz"
 
-    def is_free(self) -> bool:
-        """Return whether nothing is in the directory but what a run leaves that was killed before it wrote run.json."""
+    def require_run_or_room(self) -> None:
+        """Raise ValueError if there is neither a run nor room for one: something else than a run killed before run.json."""
         known = {self.inputs.name, self.segments.name, self.lock.name}
-        return all(entry.name in known for entry in self.path.iterdir()) and not any(self.segments.glob("*"))
+        others = [entry.name for entry in self.path.iterdir() if entry.name not in known and entry.suffix != ".tmp"]
+        if not self.run.exists() and (others or any(self.segments.glob("*.npz"))):
+            found = ", ".join(sorted(others)[:3]) or "segments without run.json"
+            raise ValueError(f"store must be a new or empty folder or a run, got {self.path} with other files in it: {found}")
 
     def size(self) -> int:
         """Return the number of bytes of all files."""
@@ -124,6 +127,7 @@ class Store(Sink):
     def __init__(self, store: Any, about: dict[str, Any], arrays: Arrays, states: States) -> None:
         self.folder = folder(store, "store")
         self.folder.path.mkdir(parents=True, exist_ok=True)
+        self.folder.require_run_or_room()
         self.guard = Lock(self.folder.lock)
         try:
             self.capacity = int(min(MOST_ROWS, max(1, MOST_BYTES // max(1, size(states)))))  # a run that is there keeps its own
@@ -148,8 +152,7 @@ class Store(Sink):
                 raise ValueError(f"store {self.folder.path} holds the run of another problem; these differ: {'; '.join(differ)}")
             self.capacity = check.integer("rows_per_segment", found["rows_per_segment"], least=1)
             return run_number(found)
-        if not self.folder.is_free():
-            raise ValueError(f"store must be a new or empty folder or a run, got {self.folder.path} with other files in it")
+        self.folder.require_run_or_room()
         self.folder.segments.mkdir(exist_ok=True)
         with replacing(self.folder.inputs) as file:
             npz.write(file, arrays)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ FUNCTION = without() | {"number": 1.0, "array": np.ones(2)}
 CHOICE = ANYTHING | {"unknown": "nonsense", "number": 0.5, "array": np.ones(2), "type": str, "wrong case": "AUTO"}
 FLAG = without("bool") | {"one": 1, "zero": 0.0, "string of a flag": "True", "array": np.array([True, False])}
 OBJECT = ANYTHING | {"number": 1.0, "array": np.ones(2), "function": len, "type": mf.Vector}
+PATH = OBJECT | {"empty string": "", "dot": ".", "null": "a\0b.npz", "bytes path": b"a.npz"}
 OPTIONAL = "none"
 
 # --- good values ----------------------------------------------------------------------------------
@@ -110,6 +112,13 @@ def gan(**changed: Any) -> g.GAN:
 
 def solve(**changed: Any) -> mf.Solution:
     return mf.solve(**{"problem": WELL, "initial": VECTOR, "t_span": 1.0, "tau": 0.5} | changed)
+
+
+def again(**changed: Any) -> mf.Solution:
+    """Ask for a run that is finished."""
+    with tempfile.TemporaryDirectory() as folder:
+        solve(store=folder)
+        return mf.resume(folder, **changed)
 
 
 def play(**changed: Any) -> mf.Solution:
@@ -365,6 +374,21 @@ refuse("solve", "events", lambda v: solve(events=v), OBJECT,
        bytes=b"f")
 refuse("solve", "events[0]", lambda v: solve(events=[v]), OBJECT, skip=("function", "type"))
 refuse("solve", "progress", lambda v: solve(progress=v), FLAG)
+refuse("solve", "throw", lambda v: solve(throw=v), FLAG)
+refuse("solve", "rtol", lambda v: solve(rtol=v), NUMBER, negative=-1e-3)
+refuse("solve", "rtol", lambda v: solve(tau="auto", rtol=v), NUMBER, negative=-1e-3)
+refuse("solve", "atol", lambda v: solve(tau="auto", atol=v), NUMBER, negative=-1e-3)
+refuse("solve", "rtol", lambda v: solve(tau="auto", rtol=v, atol=v), both_zero=0.0)
+refuse("solve", "tau", lambda v: solve(tau=v), capital="Auto", empty="", numpy=np.array("auto"))
+refuse("solve", "store", lambda v: solve(store=v), PATH, skip=(OPTIONAL, "string"), file=Path(__file__),
+       full=Path(__file__).parent)
+refuse("resume", "path", lambda v: mf.resume(v), PATH, file=Path(__file__), no_run=Path(__file__).parent)
+refuse("resume", "problem", lambda v: again(problem=v), OBJECT, skip=(OPTIONAL,))
+refuse("resume", "problem", lambda v: again(problem=v), other=2.0 * WELL)
+refuse("resume", "events", lambda v: again(events=v), OBJECT, skip=("empty", "array", "objects", "strings", "ragged", "function",
+       "type", "bytes", "string"), string="f", more=lambda t, x: 1.0)
+refuse("resume", "progress", lambda v: again(progress=v), FLAG)
+refuse("resume", "throw", lambda v: again(throw=v), FLAG)
 refuse("solve of a game", "inner_steps", lambda v: play(scheme=mf.JKO(inner_steps=v)), one=(1,), three=(1, 1, 1))
 
 
@@ -393,7 +417,6 @@ refuse("residuals", "convexity", lambda v: FLOW.residuals(convexity=v), NUMBER, 
        two=[1.0, 1.0])
 refuse("residuals of a game", "convexity", lambda v: DUEL.residuals(convexity=v), NUMBER, skip=(OPTIONAL, "array"),
        one=[1.0], nan_in=[NAN, 1.0])
-PATH = OBJECT | {"empty string": "", "dot": ".", "null": "a\0b.npz", "bytes path": b"a.npz"}
 refuse("save", "path", lambda v: FLOW.save(v), PATH, skip=("string",), suffix="flow.csv")
 refuse("load", "path", lambda v: mf.load(v), PATH, skip=("string",), source=Path(__file__))
 refuse("animate", "path", lambda v: FLOW.animate(v), PATH, skip=("string",), suffix="flow.csv")

@@ -57,6 +57,7 @@ def writing(size: int, snapshots: int) -> dict[str, Task]:
         layout = Layout.of((laws[0],)).data()
         about = {"start": {}, "scheme_text": "none", "layout": layout, "single": True}
         with closing(Store(folder, about, {}, (laws[0],))) as store:
+            store.begin(Position(0.0, (laws[0],), (), Control(), Tally.zero(1)), [])
             for k in range(snapshots):
                 law = laws[k % len(laws)]
                 position = Position(float(k), (law,), (), Control(), Tally.zero(1))

@@ -64,7 +64,7 @@ class Loop:
         watched = tuple(event(job.steps.t0, job.shown(job.initial)) for event in job.events)
         memory = job.scheme.init(job.players, job.initial)
         position = Position(job.steps.t0, job.initial, memory, job.steps.begin(), tally, watched)
-        self.sink.add(rows)
+        self.sink.begin(position, rows)
         return position
 
     def _advance(self) -> None:

@@ -23,6 +23,10 @@ class Sink(ABC):
     """Where rows go."""
 
     @abstractmethod
+    def begin(self, position: Position, rows: list[Row]) -> None:
+        """Take the first position and its rows."""
+
+    @abstractmethod
     def add(self, rows: list[Row]) -> bool:
         """Take rows; return whether a checkpoint should follow."""
 
@@ -49,6 +53,9 @@ class Memory(Sink):
 
     def __init__(self, players: int) -> None:
         self._rows = MemoryRows(players)
+
+    def begin(self, position: Position, rows: list[Row]) -> None:
+        self.add(rows)
 
     def add(self, rows: list[Row]) -> bool:
         self._rows.rows.extend(rows)

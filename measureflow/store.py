@@ -2,7 +2,7 @@
 
 ::
 
-    RUN/run.json                what is solved: recipes of all arguments, versions, schema; written once, after inputs.npz
+    RUN/run.json                what is solved: recipes of all arguments, versions, schema; written last of the beginning
     RUN/inputs.npz              the arrays of run.json
     RUN/segments/00000000.npz   rows: times, states, energies, certificates; at most 64 rows or 64 MiB
     RUN/checkpoint.npz          replaced whole: the position, and the rows after the last segment
@@ -80,7 +80,7 @@ class RunFolder:
 
     def require_run_or_room(self) -> None:
         """Raise ValueError if there is neither a run nor room for one: something else than a run killed before run.json."""
-        known = {self.inputs.name, self.segments.name, self.lock.name}
+        known = {self.inputs.name, self.checkpoint.name, self.segments.name, self.lock.name}
         others = [entry.name for entry in self.path.iterdir() if entry.name not in known and entry.suffix != ".tmp"]
         if not self.run.exists() and (others or any(self.segments.glob("*.npz"))):
             found = ", ".join(sorted(others)[:3]) or "segments without run.json"
@@ -134,6 +134,7 @@ class Store(Sink):
             self.layout = Layout.of(states)
             self.pending = MemoryRows(len(states))
             self.segments = 0
+            self._new: tuple[dict[str, Any], Arrays] | None = None
             self.run = self._enter(about, arrays)
             self._next = time.monotonic() + SHORTEST
         except BaseException:
@@ -153,31 +154,38 @@ class Store(Sink):
             self.capacity = check.integer("rows_per_segment", found["rows_per_segment"], least=1)
             return run_number(found)
         self.folder.require_run_or_room()
-        self.folder.segments.mkdir(exist_ok=True)
-        with replacing(self.folder.inputs) as file:
-            npz.write(file, arrays)
         sums = {name: zlib.crc32(np.ascontiguousarray(values).tobytes()) for name, values in arrays.items()}
-        about = {**about, "format": FORMAT, "schema": SCHEMA, "arrays": sums, "rows_per_segment": self.capacity}
-        write_text(self.folder.run, about)
-        return run_number(about)
+        self._new = {**about, "format": FORMAT, "schema": SCHEMA, "arrays": sums, "rows_per_segment": self.capacity}, arrays
+        return run_number(self._new[0])
+
+    def begin(self, position: Position, rows: list[Row]) -> None:
+        """Write what is solved, last of all run.json: a folder that has it has a checkpoint."""
+        self.folder.segments.mkdir(exist_ok=True)
+        self.add(rows)
+        if self._new is not None:
+            about, arrays = self._new
+            with replacing(self.folder.inputs) as file:
+                npz.write(file, arrays)
+            self.checkpoint(position)
+            write_text(self.folder.run, about)
 
     def ending(self) -> Outcome | None:
         """Return how the run ended; None if it has not."""
-        if not self.folder.done.exists() or not self.folder.checkpoint.exists():
+        if self._new is not None or not self.folder.done.exists():
             return None
         self.segments = Checkpoint(self.folder, self.run, self.layout).segments
         return read_done(self.folder, self.run)
 
     def resumed(self) -> Position | None:
-        """Return the position of the checkpoint, after dropping what is newer; None if there is none."""
+        """Return the position of the checkpoint, after dropping what is newer; None if the run is new."""
         self.folder.done.unlink(missing_ok=True)
-        saved = Checkpoint(self.folder, self.run, self.layout) if self.folder.checkpoint.exists() else None
-        self.segments = 0 if saved is None else saved.segments
+        if self._new is not None:
+            return None
+        saved = Checkpoint(self.folder, self.run, self.layout)
+        self.segments = saved.segments
         for path in self.folder.segments.glob("*.npz"):
             if path.stem.isdigit() and int(path.stem) >= self.segments:
                 path.unlink()
-        if saved is None:
-            return None
         self.pending.rows.extend(saved.pending())
         return saved.position()
 
@@ -397,8 +405,6 @@ def read_run(path: Path) -> tuple[dict[str, Any], Arrays, StoredRows, Outcome]:
     if not home.run.exists():
         raise ValueError(f"path must be a run directory or a .npz file of Solution.save, got the folder {path} without run.json")
     about, arrays = read_about(home)
-    if not home.checkpoint.exists():
-        raise ValueError(f"path must hold a run that has begun, got {path}: it was ended before its first checkpoint; resume it")
     run, layout = run_number(about), Layout.from_data(about["layout"])
     saved = Checkpoint(home, run, layout)
     tail: Rows = MemoryRows(len(layout.kinds)) if saved.rows is None else saved.rows

@@ -625,7 +625,7 @@ class Victim:
 
     def looked_at(self, folder: Path) -> None:
         """Read what a killed run left: the first rows of the reference, or nothing yet."""
-        if not (folder / "checkpoint.npz").exists():
+        if not (folder / "run.json").exists():
             return
         for name, rows in bits(mf.load(folder), whole=False).items():
             require(rows == self.numbers[name][: len(rows)], f"{name} of a killed run are not those of the first rows")

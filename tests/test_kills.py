@@ -161,7 +161,7 @@ def first_rows(told, folder):
 
 def goes_on(driver, left_alone, folder, name="act"):
     """Assert that what is on disk is the beginning of the flow left alone, and that it goes on to the same bits."""
-    if (folder / "checkpoint.npz").exists():
+    if (folder / "run.json").exists():
         kept, whole = mf.load(folder), mf.load(left_alone)
         assert kept.t.tolist() == whole.t[: len(kept)].tolist()
         assert kept.energies.tolist() == whole.energies[: len(kept)].tolist()

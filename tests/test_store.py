@@ -278,20 +278,20 @@ def test_folders_of_other_things_are_refused(tmp_path):
         decay(tmp_path / "thesis.txt" / "below")
 
 
-def test_a_run_killed_before_it_began_begins_anew(tmp_path):
+def test_a_run_killed_before_run_json_begins_anew(tmp_path):
     decay(tmp_path / "run")
     whole = arrays(tmp_path / "run")
-    for name in ("done.json", "checkpoint.npz", "run.json"):
-        (tmp_path / "run" / name).unlink()
-        for path in tmp_path.rglob("*.*"):
-            path.unlink() if name == "run.json" and path.name != "inputs.npz" else None
-        if name == "checkpoint.npz":
-            with pytest.raises(ValueError, match="ended before its first checkpoint"):
-                mf.load(tmp_path / "run")
-        decay(tmp_path / "run")
-        found = arrays(tmp_path / "run")
-        assert found.keys() == whole.keys()
-        assert all(found[key].tobytes() == whole[key].tobytes() for key in whole)
+    for path in tmp_path.rglob("*.*"):
+        if path.name not in ("inputs.npz", "checkpoint.npz"):
+            path.unlink()
+    (tmp_path / "run" / ".run.json.7.tmp").write_text("half")
+    with pytest.raises(ValueError, match=r"without run.json"):
+        mf.load(tmp_path / "run")
+    decay(tmp_path / "run")
+    found = arrays(tmp_path / "run")
+    assert found.keys() == whole.keys()
+    assert all(found[key].tobytes() == whole[key].tobytes() for key in whole)
+    assert not (tmp_path / "run" / ".run.json.7.tmp").exists()
 
 
 def test_states_and_schemes_that_files_do_not_keep_are_refused_before_work(tmp_path):

@@ -11,13 +11,14 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow import npz
+from measureflow.checkpoint import in_memory, read_bytes
 from measureflow.files import from_text, replacing, to_text
 from measureflow.job import metrics_and_speeds
 from measureflow.metrics import Metric
 from measureflow.recipes import encode
 from measureflow.rows import FileRows, Layout, Rows, to_arrays
-from measureflow.status import Outcome
-from measureflow.store import VERIFIED, in_memory, read_run
+from measureflow.status import Outcome, events_from_arrays, events_to_arrays
+from measureflow.stored import VERIFIED, VERIFIED_ROWS, read_run
 
 if TYPE_CHECKING:
     from measureflow.solution import Solution
@@ -53,8 +54,10 @@ def save(sol: Solution, path: str | Path) -> Path:
         "speeds": encode(sol.players.speeds, arrays),
         "outcome": sol.outcome.data(),
     }
+    indices, times = events_to_arrays(sol.outcome.events)
+    events = {"events.index": indices, "events.t": times}
     with replacing(target) as file:
-        npz.write(file, {"about": np.frombuffer(to_text(about), dtype=np.uint8), **to_arrays(in_memory(sol.rows))})
+        npz.write(file, {"about": np.frombuffer(to_text(about), dtype=np.uint8), **events, **to_arrays(in_memory(sol.rows))})
     return target
 
 
@@ -73,19 +76,22 @@ def read(path: str | Path) -> dict[str, Any]:
 
 def _read_file(source: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], Rows, Outcome]:
     archive = npz.Archive(source)
-    about = from_text(archive.read("about").tobytes(), str(source))
+    about = from_text(read_bytes(archive, "about"), str(source))
     if about.get("format") != FORMAT or about.get("schema") != SCHEMA:
         raise ValueError(f"it must be a {FORMAT} of schema {SCHEMA}, got {about.get('format')} {about.get('schema')}")
     rows = FileRows(archive, Layout.from_data(about["layout"]))
-    if not len(rows) or not archive.members.keys() <= rows.names() | {"about"}:
+    if not len(rows) or not archive.members.keys() <= rows.names() | {"about", "events.index", "events.t"}:
         raise ValueError("its arrays are not those of a solution")
     if archive.size <= VERIFIED:
-        rows.verify()
-    return about, {}, rows, Outcome.from_data(about["outcome"])
+        rows.verify(len(rows) <= VERIFIED_ROWS)
+    events = events_from_arrays(archive.read("events.index"), archive.read("events.t"))
+    return about, {}, rows, Outcome.from_data(about["outcome"], events)
 
 
 def _seats(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Seats:
     metrics, speeds = metrics_and_speeds(about, arrays)
+    if len(metrics) != len(about["layout"]) or (about["single"] and len(metrics) != 1):
+        raise ValueError(f"metrics must be one a player, got {len(metrics)}")
     for metric in metrics:
         check.instance("metric", metric, (Metric, type(None)), "a Metric")
     return Seats(metrics, speeds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +13,8 @@ from typing import Any, BinaryIO, final
 
 from measureflow.errors import RunLockedError
 
-LARGEST_TEXT = 64 * 2**20
+LARGEST_TEXT = 16 * 2**20
+DEEPEST = 100
 
 
 @contextmanager
@@ -49,23 +51,49 @@ def remove_temporaries(folder: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading, but no pipe and no device, which might never end."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise ValueError(f"{path} must be a file, got a folder, pipe or device")
+    return os.fdopen(descriptor, "rb")
+
+
 def to_text(data: dict[str, Any]) -> bytes:
-    """Return data as JSON text with a checksum: numbers, strings, lists and dictionaries with text keys."""
-    text = json.dumps(data, indent=1, sort_keys=True, allow_nan=False)
-    return json.dumps({**data, "crc32": zlib.crc32(text.encode())}, indent=1, sort_keys=True).encode() + b"\n"
+    """Return data as JSON text with a checksum, an entry a line: numbers, strings, lists and dictionaries with text keys."""
+    entries = [f"{json.dumps(key)}: {json.dumps(data[key], sort_keys=True, allow_nan=False)}" for key in sorted(data)]
+    number = zlib.crc32("".join(entries).encode())
+    text = ("{\n " + ",\n ".join([*entries, f'"crc32": {number}']) + "\n}\n").encode()
+    if len(text) > LARGEST_TEXT:
+        raise ValueError(f"a text must have at most {LARGEST_TEXT} bytes, got {len(text)}")
+    return text
 
 
 def from_text(text: bytes, source: str) -> dict[str, Any]:
     """Return what `to_text` was given; `source` names the text in the ValueError for one that is not as it was written."""
+    if len(text) > LARGEST_TEXT:
+        raise ValueError(f"{source} must have at most {LARGEST_TEXT} bytes of text, got {len(text)}")
     try:
         data = json.loads(text)
         data.pop("crc32")
+        _require_shallow(data)
         intact = to_text(data) == text
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise ValueError(f"{source} is damaged or was not written by measureflow: {error}") from error
     if not intact:
         raise ValueError(f"{source} is damaged or was changed: its text does not agree with its checksum")
     return dict(data)
+
+
+def _require_shallow(data: Any) -> None:
+    level = [data]
+    for _ in range(DEEPEST):
+        lists = [list(entry.values()) if isinstance(entry, dict) else entry for entry in level if isinstance(entry, (dict, list))]
+        level = [entry for entries in lists for entry in entries]
+    if level:
+        raise ValueError(f"it is more than {DEEPEST} levels deep")
 
 
 def write_text(path: Path, data: dict[str, Any]) -> None:
@@ -76,10 +104,8 @@ def write_text(path: Path, data: dict[str, Any]) -> None:
 
 def read_text(path: Path) -> dict[str, Any]:
     """Read a JSON file that `write_text` wrote."""
-    size = path.stat().st_size
-    if size > LARGEST_TEXT:
-        raise ValueError(f"{path} must have at most {LARGEST_TEXT} bytes, got {size}")
-    return from_text(path.read_bytes(), str(path))
+    with open_regular(path) as file:
+        return from_text(file.read(min(os.fstat(file.fileno()).st_size, LARGEST_TEXT) + 1), str(path))
 
 
 @final
@@ -94,7 +120,7 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             _lock(self.descriptor)
         except OSError:

@@ -15,7 +15,7 @@ from measureflow import _validate as check
 from measureflow._version import __version__
 from measureflow.errors import UnsupportedError
 from measureflow.events import Event
-from measureflow.recipes import decode, encode, has_python
+from measureflow.recipes import METRICS, decode, encode, has_python, require_plain
 from measureflow.rows import Layout
 from measureflow.schemes import Players, Scheme
 from measureflow.states import State
@@ -113,6 +113,7 @@ def arguments(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], proble
 
 def metrics_and_speeds(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> tuple[tuple[Any, ...], tuple[float, ...]]:
     """Return metric and speed of every player; a metric of the user's own is None."""
+    require_plain(about["metrics"], METRICS)
     own = [None if has_python(recipe) else decode(recipe, arrays) for recipe in about["metrics"]]
     speeds = check.entries("speeds", decode(about["speeds"], arrays), len(own), "one number a player")
     return tuple(own), tuple(check.scalar("speeds", eta, above=0.0) for eta in speeds)

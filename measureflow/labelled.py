@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +81,10 @@ def to_xarray(sol: Solution) -> Any:
     >>> ds["values"].sel(time=0.5).values
     array([0.  , 0.64])
     """
-    xarray = _extra("xarray", "to_xarray")
+    try:
+        import xarray
+    except ImportError as error:
+        raise _missing("to_xarray", error) from error
     if not len(sol):
         raise ValueError("the solution must have at least one saved row to be labelled, got none")
     first = sol.row(0)
@@ -134,7 +136,10 @@ def write_netcdf(sol: Solution, path: str | Path) -> Path:
     (array([0.4096]), 'flow of Vector')
     """
     target = check.path("path", path, ".nc")
-    _extra("netCDF4", "write_netcdf")
+    try:
+        import netCDF4  # noqa: F401
+    except ImportError as error:
+        raise _missing("write_netcdf", error) from error
     dataset = to_xarray(sol)
     # absolute, because xarray takes a leading "~" for the home folder
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp").absolute()
@@ -147,12 +152,9 @@ def write_netcdf(sol: Solution, path: str | Path) -> Path:
     return target
 
 
-def _extra(module: str, caller: str) -> Any:
-    """Import an optional package, or say which extra brings it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f'{caller} needs {module}: pip install "measureflow[xarray]"') from error
+def _missing(caller: str, error: ImportError) -> ImportError:
+    """Return the error that says which extra brings what is missing."""
+    return ImportError(f'{caller} needs {error.name}: pip install "measureflow[xarray]"')
 
 
 def _variable(dims: tuple[str, ...], values: np.ndarray, long_name: str, **attrs: Any) -> tuple[Any, ...]:

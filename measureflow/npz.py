@@ -19,6 +19,8 @@ from typing import Any, BinaryIO, final
 
 import numpy as np
 
+from measureflow.files import open_regular
+
 LOCAL, CENTRAL, END64, LOCATOR, END = 0x04034B50, 0x02014B50, 0x06064B50, 0x07064B50, 0x06054B50
 VERSION, DATE, UNKNOWN, ZIP64 = 45, 0x21, 0xFFFFFFFF, 1
 TAIL = 56 + 20 + 22
@@ -77,6 +79,8 @@ def write(file: BinaryIO, arrays: Mapping[str, np.ndarray | Rows]) -> None:
     ValueError
         If a name is not of letters, digits, dots and underscores, or an array is of a type that is not kept.
     """
+    if len(arrays) > MOST_MEMBERS:
+        raise ValueError(f"arrays must be at most {MOST_MEMBERS}, got {len(arrays)}")
     members: list[Member] = []
     end = 0
     for name, value in arrays.items():
@@ -135,7 +139,10 @@ class Archive:
 
     def __init__(self, path: Path, whole: bool = False) -> None:
         self.path = path
-        self._content = path.read_bytes() if whole else None
+        self._content: bytes | None = None
+        if whole:
+            with self._opened() as file:
+                self._content = file.read()
         with self._opened() as file:
             self.size = file.seek(0, os.SEEK_END)
             self.members = {member.name: member for member in self._directory(file)}
@@ -217,12 +224,17 @@ class Archive:
             raise self._damaged(f"{member.name} is not an array: {error}") from error
         header = _header(dtype.str, shape) if dtype.str in DTYPES and min(shape, default=0) >= 0 else b""
         data = math.prod(shape) * dtype.itemsize
-        if not header or head[: len(header)] != header or member.size != len(header) + data:
+        if (
+            any(type(k) is not int for k in shape)
+            or not header
+            or head[: len(header)] != header
+            or member.size != len(header) + data
+        ):
             raise self._damaged(f"{member.name} is not as its header says")
         return dtype.str, shape
 
     def _opened(self) -> BinaryIO:
-        return open(self.path, "rb") if self._content is None else io.BytesIO(self._content)
+        return open_regular(self.path) if self._content is None else io.BytesIO(self._content)
 
     def _exactly(self, file: BinaryIO, start: int, size: int) -> bytes:
         file.seek(start)

@@ -6,7 +6,7 @@ not in the tables, as a user's function, is only noted by its name: such a recip
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -66,6 +66,7 @@ ARGUMENTS: dict[type, str] = {
     g.Bilinear: "C",
     g.LinearQuadratic: "P C Q",
 }
+METRICS = ("Wasserstein", "Euclidean", "Sobolev")
 CLASSES: Mapping[str, type] = {kind.__name__: kind for kind in ARGUMENTS}
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """The package's own functions that energies and critics may hold, by the names they have in files."""
@@ -127,18 +128,23 @@ def decode(recipe: Any, arrays: Mapping[str, np.ndarray], depth: int = 0) -> Any
         return recipe
     if isinstance(recipe, list):
         return tuple(decode(entry, arrays, depth + 1) for entry in recipe)
+    if not isinstance(recipe, dict):
+        raise TypeError(f"a recipe must be a text, an integer, a list or a dictionary, got {check.show(recipe)}")
     ((key, content),) = [item for item in recipe.items() if item[0] != "with"]
     if key == "float":
-        return float.fromhex(content)
+        return _number(content)
     if key == "array":
         return arrays[content]
     if key == "function":
         return FUNCTIONS[content]
     if key == "sum":
         return e.Sum(
-            tuple((check.scalar("factor", decode(c, arrays)), _energy(decode(t, arrays, depth + 1))) for c, t in content)
+            tuple(
+                (check.scalar("factor", decode(c, arrays, depth + 1)), _energy(decode(t, arrays, depth + 1))) for c, t in content
+            )
         )
     if key == "kind":
+        check.instance("with", recipe["with"], dict, "a dictionary of arguments")
         made_of = {argument: decode(entry, arrays, depth + 1) for argument, entry in recipe["with"].items()}
         if any(np.ndim(made_of.get(name, MATRIX)) != 2 for name in ("cov", "C", "P", "Q")):
             raise ValueError(f"matrices of a {content} must be 2-D arrays in a recipe")  # a number would stand for a huge one
@@ -146,6 +152,32 @@ def decode(recipe: Any, arrays: Mapping[str, np.ndarray], depth: int = 0) -> Any
     if key == "python":
         raise UnsupportedError(f"files do not keep functions and classes of the user's, and this one needs {check.show(content)}")
     raise ValueError(f"a recipe must have one of the keys float, array, function, sum, kind, python, got {check.show(key)}")
+
+
+def require_plain(recipe: Any, kinds: Collection[str]) -> set[str]:
+    """Return the arrays that a recipe uses, after checking that it uses each once and makes objects of these kinds only.
+
+    So what is made of a file is not much larger than the file.
+    """
+    used: list[str] = []
+    entries = [recipe]
+    while entries:
+        entry = entries.pop()
+        if isinstance(entry, dict):
+            if "sum" in entry or "function" in entry or entry.get("kind", next(iter(kinds))) not in kinds:
+                raise ValueError(f"a recipe here must be made of {', '.join(kinds)}, got {check.show(entry)}")
+            used += [entry["array"]] if "array" in entry else []
+        entries += entry.values() if isinstance(entry, dict) else entry if isinstance(entry, list) else ()
+    if len(set(used)) != len(used):
+        raise ValueError("a recipe must use every array once")
+    return set(used)
+
+
+def _number(text: Any) -> float:
+    try:
+        return float.fromhex(text)
+    except OverflowError as error:
+        raise ValueError(f"a number must be one of double precision, got {check.show(text)}") from error
 
 
 def _energy(value: Any) -> e.Energy:
@@ -187,7 +219,7 @@ def differences(
 def _arrays_differ(x: np.ndarray, y: np.ndarray) -> str:
     if x.shape != y.shape:
         return f"shape {x.shape} there, {y.shape} here"
-    k = int(np.argmax(x.ravel() != y.ravel()))
+    k = next(k for k in range(x.size) if x.flat[k].tobytes() != y.flat[k].tobytes())
     return f"entry {k} is {x.flat[k].item()!r} there, {y.flat[k].item()!r} here"
 
 
@@ -200,7 +232,7 @@ def in_words(recipe: Any) -> str:
     if "float" in recipe:
         return f"{float.fromhex(recipe['float']):.6g}"
     if "kind" in recipe:
-        given = (f"{name}={in_words(entry)}" for name, entry in recipe["with"].items() if entry is not None)
+        given = (f"{name}={in_words(entry)}" for name, entry in recipe.get("with", {}).items() if entry is not None)
         return f"{recipe['kind']}({', '.join(given)})"
     if "sum" in recipe:
         return " + ".join(f"{in_words(factor)} * {in_words(term)}" for factor, term in recipe["sum"])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import final
 
 from measureflow.rows import MemoryRows, Row, Rows
-from measureflow.status import Outcome, Status
+from measureflow.status import Outcome, Status, one_line
 from measureflow.stepping import Position
 
 
@@ -16,6 +16,7 @@ def outcome(
 ) -> Outcome:
     """Return how a flow ended at a position; `rejected` counts steps that were given up after it too."""
     given_up = position.control.rejected if rejected is None else rejected
+    message, scheme = one_line(message), one_line(scheme)
     return Outcome(status, message, position.t, position.tally.steps, given_up, position.zeros, seconds, scheme)
 
 

@@ -21,12 +21,13 @@ from measureflow.loop import Loop
 from measureflow.metrics import Metric, natural
 from measureflow.progress import Bar
 from measureflow.recipes import has_python
+from measureflow.rundir import folder, read_about
 from measureflow.schemes import SCHEMES, Players, Scheme
 from measureflow.sink import Memory
 from measureflow.solution import Solution, load
 from measureflow.states import State
-from measureflow.stepping import AdaptiveSteps, FixedSteps, stepping
-from measureflow.store import Store, folder, read_about
+from measureflow.stepping import AdaptiveSteps, FixedSteps, Position, stepping
+from measureflow.store import Store
 
 States = tuple[State, ...]
 
@@ -154,7 +155,7 @@ def solve(
             if ending is not None and ending.status.success:
                 return Solution(run.rows(), players, method, single, ending)
             with Bar(progress, steps) as bar:
-                return Loop(job, run, bar).run(run.resumed(), throw)
+                return Loop(job, run, bar).run(_checked(run.resumed(), steps), throw)
 
 
 def resume(path: str | Path, problem: Any = None, *, events: Any = (), progress: bool = False, throw: bool = True) -> Solution:
@@ -190,12 +191,18 @@ def resume(path: str | Path, problem: Any = None, *, events: Any = (), progress:
     home = folder(path, "path")
     if not home.run.exists():
         raise ValueError(f"path must be a run directory that solve(..., store=path) wrote, got {home.path} without run.json")
-    about, arrays = read_about(home)
-    if home.done.exists() and problem is None and (has_python(about["problem"]) or (about["events"] and not events)):
-        ended = load(home.path)  # without its problem, which it does not need any more
-        if ended.success:
-            return ended
-    found = arguments(about, arrays, problem, events)
+    try:
+        about, arrays = read_about(home)
+        lacks = problem is None and (has_python(about["problem"]) or (about["events"] and not events))
+        ended = load(home.path) if home.done.exists() and lacks else None
+        found = arguments(about, arrays, problem, events) if ended is None or not ended.success else {}
+    except (OSError, ValueError, TypeError):
+        raise
+    except Exception as error:  # whatever a crafted file may provoke
+        raise ValueError(f"path must be a run directory, got {home.path}: {error!r}") from error
+    if not found:
+        assert ended is not None
+        return ended  # finished, without its problem, which it does not need any more
     return solve(**found, store=home.path, progress=progress, throw=throw)
 
 
@@ -277,6 +284,13 @@ def _save_at(save_at: Any, steps: FixedSteps | AdaptiveSteps) -> int | np.ndarra
     if wanted[0] < steps.t0 or wanted[-1] > steps.t1:
         raise ValueError(f"save_at must lie in t_span [{steps.t0:g}, {steps.t1:g}], got [{wanted[0]:g}, {wanted[-1]:g}]")
     return wanted
+
+
+def _checked(position: Position | None, steps: FixedSteps | AdaptiveSteps) -> Position | None:
+    """Return the position of a checkpoint, after checking that it lies on the way of the steps."""
+    if position is not None and not position.stopped and not steps.reaches(position):
+        raise ValueError(f"store must hold a checkpoint of these steps, got one at t = {position.t!r}")
+    return position
 
 
 def _start(job: Job) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, final
 
+import numpy as np
+
 from measureflow import _validate as check
 
 
@@ -72,22 +74,46 @@ class Outcome:
     scheme: str
 
     def data(self) -> dict[str, Any]:
-        """Return the outcome as plain data."""
-        return {**self.__dict__, "status": str(self.status), "events": [list(event) for event in self.events]}
+        """Return the outcome, but for the events, as plain data."""
+        return {name: str(value) if name == "status" else value for name, value in self.__dict__.items() if name != "events"}
 
     @staticmethod
-    def from_data(data: Any) -> Outcome:
+    def from_data(data: Any, events: tuple[tuple[int, float], ...]) -> Outcome:
         """Return the outcome from plain data, checked; raises TypeError, ValueError or KeyError."""
-        if set(data) != set(Outcome.__dataclass_fields__):
-            raise ValueError(f"an outcome must have the entries {', '.join(Outcome.__dataclass_fields__)}, got {sorted(data)}")
-        pairs = [check.entries("events", list(pair), 2, "an index and a time") for pair in data["events"]]
+        names = set(Outcome.__dataclass_fields__) - {"events"}
+        if set(data) != names:
+            raise ValueError(f"an outcome must have the entries {', '.join(sorted(names))}, got {check.show(sorted(data))}")
         return Outcome(
             Status(check.choice("status", data["status"], tuple(Status))),
-            check.instance("message", data["message"], str, "a text"),
+            _line("message", data["message"]),
             check.scalar("t", data["t"]),
             check.integer("steps", data["steps"], least=0),
             check.integer("rejected", data["rejected"], least=0),
-            tuple((check.integer("events", k, least=0), check.scalar("events", t)) for k, t in pairs),
+            events,
             check.scalar("cpu_seconds", data["cpu_seconds"], least=0.0),
-            check.instance("scheme", data["scheme"], str, "a text"),
+            _line("scheme", data["scheme"]),
         )
+
+
+def one_line(text: str) -> str:
+    """Return a text without line breaks and other characters that do not print."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
+def _line(name: str, text: Any) -> str:
+    if check.instance(name, text, str, "a text") != one_line(text):
+        raise ValueError(f"{name} must be one line that prints, got {check.show(text)}")
+    return str(text)
+
+
+def events_to_arrays(events: tuple[tuple[int, float], ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return indices and times of events as arrays."""
+    return np.array([k for k, _ in events], dtype=np.int64), np.array([t for _, t in events], dtype=np.float64)
+
+
+def events_from_arrays(indices: Any, times: Any) -> tuple[tuple[int, float], ...]:
+    """Return events from arrays of their indices and times, checked."""
+    t = check.array("event times", times, ndim=1, nonempty=False)
+    if not isinstance(indices, np.ndarray) or indices.dtype != np.int64 or indices.shape != t.shape or np.any(indices < 0):
+        raise ValueError(f"event indices must be integers >= 0, one a time, got {check.show(indices)}")
+    return tuple(zip(indices.tolist(), t.tolist(), strict=True))

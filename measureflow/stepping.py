@@ -127,6 +127,10 @@ class Stepping(ABC):
         """Take one step, or the steps that are accepted together; raises Stopped if none succeeds."""
 
     @abstractmethod
+    def reaches(self, position: Position) -> bool:
+        """Return whether a position can be one between these steps."""
+
+    @abstractmethod
     def progress(self, position: Position) -> float:
         """Return how much of `total` is done."""
 
@@ -156,6 +160,12 @@ class FixedSteps(Stepping):
     def begin(self) -> Control:
         return Control()
 
+    def reaches(self, position: Position) -> bool:
+        control = position.control
+        if control.interval > self.steps or control.level > HALVINGS or control.part >= 2**control.level:
+            return False
+        return position.t == (self.t1 if control.interval == self.steps else self._time_in(control, control.part))
+
     def progress(self, position: Position) -> float:
         return position.control.interval
 
@@ -173,12 +183,16 @@ class FixedSteps(Stepping):
     def _time(self, k: int) -> float:
         return self.t1 if k == self.steps else self.t0 + self.tau * k
 
+    def _time_in(self, control: Control, part: int) -> float:
+        """Return the time at which a part of the interval starts."""
+        start, end = self._time(control.interval), self._time(control.interval + 1)
+        share = part * 0.5**control.level
+        return end if share == 1.0 else start + (end - start) * share
+
     def _end(self, control: Control) -> tuple[float, float]:
         """Return the end and the size of the step."""
-        start, end = self._time(control.interval), self._time(control.interval + 1)
-        share = (control.part + 1) * 0.5**control.level
         tau = self.last if control.interval == self.steps - 1 else self.tau
-        return end if share == 1.0 else start + (end - start) * share, tau * 0.5**control.level
+        return self._time_in(control, control.part + 1), tau * 0.5**control.level
 
     def _halved(self, control: Control, error: Exception, until: float) -> Control:
         status = verdict(error)
@@ -224,6 +238,9 @@ class AdaptiveSteps(Stepping):
 
     def begin(self) -> Control:
         return Control(tau=FIRST * self.total)
+
+    def reaches(self, position: Position) -> bool:
+        return self.t0 <= position.t <= self.t1 and position.control.tau > 0.0
 
     def progress(self, position: Position) -> float:
         return position.t - self.t0

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from measureflow.recipes import in_words
+from measureflow.rundir import RunFolder, read_about
 from measureflow.solution import Solution, load
-from measureflow.store import RunFolder, StoredRows, read_about
+from measureflow.stored import StoredRows
 
 
 def summary(path: Path) -> str:

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from crafting import bad as bad
+from crafting import copied as copied
+from crafting import lazily as lazily
+from crafting import library as library
 from hypothesis import settings
 
 settings.register_profile("measureflow", deadline=None, derandomize=True, max_examples=50)

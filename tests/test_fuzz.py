@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_files import (
-    EXAMPLES,
+from crafting import (
     FLOWS,
     Stop,
     as_text,
@@ -35,6 +34,7 @@ from test_files import (
     within,
     zipped,
 )
+from test_recipes import EXAMPLES
 
 import measureflow as mf
 from measureflow import archive, files, npz, recipes, rundir, store, stored

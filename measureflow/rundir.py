@@ -29,8 +29,8 @@ from measureflow.npz import Archive
 SCHEMA = 1
 FORMAT = "measureflow run"
 ENTRIES = (
-    "arrays atol batch events format initial layout metrics platform problem rows_per_segment rtol save_at scheme scheme_text schema "
-    "seed single speeds start t_span tau versions"
+    "arrays atol batch events format initial layout metrics platform problem rows_per_segment rtol save_at "
+    "scheme scheme_text schema seed single speeds start t_span tau versions"
 )
 Arrays = dict[str, np.ndarray]
 

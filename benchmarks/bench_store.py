@@ -63,7 +63,7 @@ def writing(size: int, snapshots: int) -> dict[str, Task]:
                 position = Position(float(k), (law,), (), Control(), Tally.zero(1))
                 if store.add([Row(float(k), (law,), numbers)]) or store.due():
                     store.checkpoint(position)
-            store.finish(position, Outcome(Status.DONE, "written", float(snapshots), snapshots, 0, (), 0.0, "none"))
+            store.finish(position, Outcome(Status.done, "written", float(snapshots), snapshots, 0, (), 0.0, "none"))
 
     def save(folder: Path) -> None:
         for k in range(snapshots):

@@ -85,7 +85,7 @@ class FlowInterrupt(KeyboardInterrupt):
     solution : Solution
         The flow so far.
     status : Status
-        ``Status.INTERRUPTED``.
+        ``Status.interrupted``.
     time : float
         The last time that was reached.
     """

@@ -126,18 +126,18 @@ class Loop:
     def _ended(self) -> tuple[Solution, FlowInterrupt | None]:
         """Return the flow at its last time, at an event, or after Ctrl-C; Ctrl-C during the last writing is not lost either."""
         here = self.here
-        status = Status.EVENT if here.stopped else Status.DONE if here.t >= self.job.steps.t1 else Status.INTERRUPTED
+        status = Status.event if here.stopped else Status.done if here.t >= self.job.steps.t1 else Status.interrupted
         text = f"The flow reached the last time t = {here.t:.6g}."
-        if status is Status.EVENT:
+        if status is Status.event:
             text = f"Event {here.zeros[-1][0]} stopped the flow at t = {here.t:.6g}."
-        elif status is Status.INTERRUPTED:
+        elif status is Status.interrupted:
             text = f"Ctrl-C ended the flow at t = {here.t:.6g}."
         else:
             rows, tally = self.recorder.end(here.tally, here.t, here.states)
             self.here = replace(here, tally=tally)
             self.sink.add(rows)
         ending = self._finish(self.here, status, text)
-        solution = self._unfinished(here, ending) if status is Status.INTERRUPTED else self._solution(self.sink.rows(), ending)
+        solution = self._unfinished(here, ending) if status is Status.interrupted else self._solution(self.sink.rows(), ending)
         return solution, FlowInterrupt(text) if self.interrupts.pending else None
 
     def _stopped(self, position: Position, stop: Stopped) -> tuple[Solution, MeasureflowError]:
@@ -153,16 +153,17 @@ class Loop:
 
     def _leave(self, position: Position, error: Any) -> None:
         """Keep what was computed when the user's code, or the disk, fails: on disk and in the exception."""
-        with suppress(OSError):
+        with suppress(Exception):  # what is raised below tells more than a second failure
             self.sink.checkpoint(position)
         where = f"in the step {_interval(position.t, self.until)}"
         if isinstance(error, MeasureflowError):
             error.args = (f"{where}: {error}", *error.args[1:])
         ending = outcome(
-            position, Status.INTERRUPTED, f"{type(error).__name__} {where}: {error}", self._seconds(), repr(self.job.scheme)
+            position, Status.interrupted, f"{type(error).__name__} {where}: {error}", self._seconds(), repr(self.job.scheme)
         )
-        error.solution, error.status, error.time = self._unfinished(position, ending), ending.status, position.t
-        error.add_note(f"The flow up to t = {position.t:.6g} is the attribute `solution` of this exception.")
+        with suppress(AttributeError):  # an exception of the user's may refuse attributes
+            error.solution, error.status, error.time = self._unfinished(position, ending), ending.status, position.t
+            error.add_note(f"The flow up to t = {position.t:.6g} is the attribute `solution` of this exception.")
 
     def _finish(self, position: Position, status: Status, text: str, rejected: int | None = None) -> Outcome:
         ending = outcome(position, status, text, self._seconds(), repr(self.job.scheme), rejected)

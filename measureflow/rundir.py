@@ -78,7 +78,7 @@ def folder(value: Any, name: str) -> RunFolder:
     path = check.path(name, value)
     if path.exists() and not path.is_dir():
         raise ValueError(f"{name} must be a folder, got the file {path}")
-    return RunFolder(path)
+    return RunFolder(path.absolute())
 
 
 def read_about(home: RunFolder) -> tuple[dict[str, Any], Arrays]:

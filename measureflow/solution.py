@@ -255,7 +255,7 @@ class Solution:
 
     def _all_steps(self, what: str) -> None:
         self._solved(what)
-        if len(self) != self.outcome.steps + 1 or self.status is Status.EVENT:
+        if len(self) != self.outcome.steps + 1 or self.status is Status.event:
             raise ValueError(f"{what} needs every step: solve with save_at=None and without stopping at an event")
         assert self.scheme is not None
         if self.scheme.inner_steps is not None and max(self.scheme.inner_steps) > 1:

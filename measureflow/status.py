@@ -23,23 +23,23 @@ class Status(StrEnum):
     (True, True)
     """
 
-    DONE = "done"
+    done = "done"
     """The last time was reached."""
-    EVENT = "event"
+    event = "event"
     """A terminal event stopped the flow."""
-    STALLED = "stalled"
+    stalled = "stalled"
     """The error control asked for steps that vanish beside the time, or for errors below rounding."""
-    NOT_FINITE = "not_finite"
+    not_finite = "not_finite"
     """Steps led to NaN or infinity, however short."""
-    NOT_CONVERGED = "not_converged"
+    not_converged = "not_converged"
     """An inner solver did not reach its tolerance, however short the step."""
-    INTERRUPTED = "interrupted"
+    interrupted = "interrupted"
     """Ctrl-C, or a kill: the flow can go on."""
 
     @property
     def success(self) -> bool:
         """Whether the flow ended as planned, at its last time or at an event."""
-        return self in (Status.DONE, Status.EVENT)
+        return self in (Status.done, Status.event)
 
 
 @final

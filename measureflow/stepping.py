@@ -104,12 +104,12 @@ class Stopped(Exception):
 def verdict(error: Exception) -> Status | None:
     """Return what an exception says about a step: a status if a shorter step may help, None if it cannot."""
     if isinstance(error, (NotFiniteError, ArithmeticError)):
-        return Status.NOT_FINITE
+        return Status.not_finite
     if isinstance(error, (ConvergenceError, np.linalg.LinAlgError)):
-        return Status.NOT_CONVERGED
+        return Status.not_converged
     if isinstance(error, MeasureflowError):
         return None
-    return Status.NOT_CONVERGED if isinstance(error, ValueError) else None  # the step left the space of states
+    return Status.not_converged if isinstance(error, ValueError) else None  # the step left the space of states
 
 
 class Stepping(ABC):
@@ -252,9 +252,9 @@ class AdaptiveSteps(Stepping):
             last = control.tau >= rest * (1.0 - 1e-9)
             tau = rest if last else control.tau
             if tau < self.shortest and not last:
-                raise Stopped(Status.STALLED, position.t + tau, control.rejected, why=VANISHED)
+                raise Stopped(Status.stalled, position.t + tau, control.rejected, why=VANISHED)
             if control.lost > PATIENCE:
-                raise Stopped(Status.STALLED, position.t + tau, control.rejected, why=ROUNDED)
+                raise Stopped(Status.stalled, position.t + tau, control.rejected, why=ROUNDED)
             try:
                 first, second, share, hidden = self._pair(position, self.t1 if last else position.t + tau, tau, attempt)
             except FAILURES as error:

@@ -128,7 +128,7 @@ def _outcome(home: RunFolder, run: int, saved: Checkpoint, about: dict[str, Any]
     if home.done.exists():
         return read_done(home, run, saved)
     text = f"The run is not finished: its last checkpoint is at t = {saved.position.t:.6g}; resume it."
-    return outcome(saved.position, Status.INTERRUPTED, text, 0.0, check.instance("scheme", about["scheme_text"], str, "a text"))
+    return outcome(saved.position, Status.interrupted, text, 0.0, check.instance("scheme", about["scheme_text"], str, "a text"))
 
 
 def read_done(home: RunFolder, run: int, saved: Checkpoint) -> Outcome:

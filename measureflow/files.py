@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, final
 
 from measureflow.errors import RunLockedError
 
-LARGEST_TEXT = 16 * 2**20
+LARGEST_TEXT = 4 * 2**20
 DEEPEST = 100
 
 

@@ -149,7 +149,7 @@ class TooLong(BaseException):
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Raise TooLong, which nothing catches on the way, unless the block ends in time."""
+    """Raise TooLong, which nothing catches on the way, unless the block ends: a guard against hangs, not a measurement."""
 
     def ring(*_: Any) -> None:
         raise TooLong(f"not done after {seconds} s")
@@ -183,7 +183,7 @@ def touched(path: Path) -> dict[str, Any]:
 
 
 def refused(path: Path, match: str = "path must be") -> None:
-    with within(5.0), pytest.raises(ValueError, match=match):
+    with within(60.0), pytest.raises(ValueError, match=match):
         touched(path)
 
 
@@ -198,7 +198,7 @@ def accepted(path: Path, values: Sequence[Any], change: Callable[[Any], Any]) ->
     for value in values:
         change(value)
         try:
-            with within(5.0):
+            with within(60.0):
                 touched(path)
             result.append(value)
         except (ValueError, OSError):

@@ -254,7 +254,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 def test_archives_that_the_package_does_not_write_are_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.npz"
     path.write_bytes(HOSTILE[name]())
-    with within(5.0), frugal(path.stat().st_size), pytest.raises(ValueError, match="damaged"):
+    with within(60.0), frugal(path.stat().st_size), pytest.raises(ValueError, match="damaged"):
         open_and_check(path)
 
 
@@ -338,7 +338,7 @@ HEADERS: dict[str, bytes] = {
 def test_members_that_are_not_plain_arrays_are_refused_before_use(name: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.npz"
     path.write_bytes(zipped([(b"a.npy", PAIR), (b"b.npy", HEADERS[name])]))
-    with within(5.0), frugal(path.stat().st_size), pytest.raises(ValueError, match=r"damaged|there is no"):
+    with within(60.0), frugal(path.stat().st_size), pytest.raises(ValueError, match=r"damaged|there is no"):
         npz.Archive(path)
 
 

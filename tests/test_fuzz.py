@@ -40,7 +40,7 @@ import measureflow as mf
 from measureflow import archive, files, npz, recipes, rundir, store, stored
 
 SEED = 20240611
-SECONDS = 5.0
+SECONDS = 60.0
 FLOOR, SHARE = 50_000_000, 20
 """Reading may take FLOOR bytes, and SHARE times the size of the files."""
 

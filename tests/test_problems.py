@@ -260,18 +260,42 @@ def multipliers(game, start, scheme, tau, speeds=None):
 
 
 @pytest.mark.parametrize("kappa", [0.05, 0.1, 0.5, 1.0, 1.5])
-@pytest.mark.parametrize("scheme", sorted(problems.get("G1").factors))
+@pytest.mark.parametrize("scheme", sorted(problems.get("G1").exact_step))
 def test_bilinear_multipliers(scheme, kappa):
     p = problems.get("G1", omega=2.0, speeds=(1.0, 0.25))
     found = multipliers(p.problem, p.initial, scheme, kappa, p.speeds)
     expected = p.factors[scheme](kappa)
-    modulus = {"simultaneous": np.sqrt(1.0 + kappa**2), "alternating": 1.0, "implicit": 1.0 / np.sqrt(1.0 + kappa**2)}
+    modulus = {
+        "simultaneous": np.sqrt(1.0 + kappa**2),
+        "alternating": 1.0,
+        "symmetric": 1.0,
+        "implicit": 1.0 / np.sqrt(1.0 + kappa**2),
+        "extragradient": np.sqrt(1.0 - kappa**2 + kappa**4),
+    }
     assert_allclose(abs(expected), modulus[scheme.split()[-1]], rtol=1e-14)
     assert_allclose(np.abs(found), abs(expected), rtol=1e-12)
     assert_allclose(found[np.argmax(found.imag)], expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("scheme", ["simultaneous", "alternating", "implicit"])
+@pytest.mark.parametrize("kappa", [0.05, 0.1, 0.45, 0.55, 1.0, 1.5])
+@pytest.mark.parametrize("scheme", ["optimistic", "explicit optimistic"])
+def test_optimistic_steps_are_the_two_step_recurrence(scheme, kappa):
+    """z+ = z + i k (2 z - z_before) with z = x + i y; the multiplier of section 6 is its larger root."""
+    p = problems.get("G1", start=(1.0, 0.3))
+    sol = p.solve(kappa, scheme, t=12 * kappa)
+    z = np.array([x.values[0] + 1j * y.values[0] for x, y in sol.states])
+    scale = np.abs(z).max()
+    assert_allclose(z[1], (1.0 + 1j * kappa) * z[0], rtol=1e-13)
+    assert_allclose(z[2:], z[1:-1] + 1j * kappa * (2.0 * z[1:-1] - z[:-2]), rtol=0.0, atol=1e-13 * scale)
+    roots = np.roots([1.0, -(1.0 + 2j * kappa), 1j * kappa])
+    expected = p.factors[scheme](kappa)
+    assert np.abs(roots - expected).min() < 1e-12 and abs(expected) >= np.abs(roots).max() - 1e-12
+    modulus = np.sqrt(0.5 * (1.0 + np.sqrt(1.0 - 4.0 * kappa**2))) if kappa <= 0.5 else None
+    if modulus is not None:
+        assert_allclose(abs(expected), modulus, rtol=1e-14)
+
+
+@pytest.mark.parametrize("scheme", ["simultaneous", "alternating", "implicit", "extragradient"])
 def test_bilinear_radius_grows_by_the_modulus_at_every_step(scheme):
     p = problems.get("G1", start=(1.0, 0.0))
     tau, steps = 0.1, 100

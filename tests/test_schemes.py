@@ -64,6 +64,68 @@ def test_couplings_of_three_players(coupling, scheme):
     assert sol.energies.shape == sol.speeds.shape == sol.slopes.shape == (6, 3)
 
 
+def own_step(x, seen, tau, implicit_own, k):
+    """Return player k's step of size tau from x[k] against the others in `seen`."""
+    pull = CROSS[k] @ seen + (1 - implicit_own) * OWN[k] * x[k]
+    return (x[k] - tau * pull) / (1.0 + tau * implicit_own * OWN[k])
+
+
+def seeing(coupling, x, past, tau, ratio, implicit_own):
+    """Return a step of a coupling that shows players other states than old and new ones."""
+    if coupling == "symmetric":
+        x = x.copy()
+        for k, share in ((0, 0.5), (1, 0.5), (2, 1.0), (1, 0.5), (0, 0.5)):
+            x[k] = own_step(x, x, share * tau, implicit_own, k)
+        return x
+    seen = x + ratio * (x - past)
+    if coupling == "extragradient":
+        seen = np.array([own_step(x, x, tau, implicit_own, k) for k in range(3)])
+    return np.array([own_step(x, seen, tau, implicit_own, k) for k in range(3)])
+
+
+@pytest.mark.parametrize("coupling", ["symmetric", "extragradient", "optimistic"])
+@pytest.mark.parametrize("scheme", [mf.JKO, mf.Explicit])
+def test_predicting_couplings_of_three_players(coupling, scheme):
+    """The last step is half as long: energies are extrapolated by the ratio of the steps."""
+    start = tuple(mf.Vector(x) for x in START)
+    sol = mf.solve(three_players(), start, 0.55, 0.1, scheme=scheme(coupling))
+    x, past, before = START, START, 0.0
+    for states, tau in zip(sol.states[1:], np.diff(sol.t), strict=True):
+        ratio = tau / before if before else 0.0
+        x, past, before = seeing(coupling, x, past, tau, ratio, scheme is mf.JKO), x, tau
+        assert_allclose([z.values[0] for z in states], x, atol=4e-9)
+    with pytest.raises(TypeError, match="see states that are not rows of the solution"):
+        sol.residuals()
+
+
+@pytest.mark.parametrize("name", ["extragradient", "optimistic", "symmetric"])
+@pytest.mark.parametrize("prefix", ["", "explicit "])
+def test_predicting_couplings_are_of_first_order_on_a_nonlinear_game(prefix, name):
+    problem = mf.problems.get("G3", t=2.0)
+    taus = [0.05, 0.025, 0.0125, 0.00625]
+    errors = [problem.error(problem.solve(tau, prefix + name)) for tau in taus]
+    assert_allclose(np.polyfit(np.log(taus), np.log(errors), 1)[0], 1.0, atol=0.15)
+
+
+def test_the_symmetric_coupling_is_of_second_order_where_players_steps_are_exact():
+    """On a bilinear game each player's step is its exact flow, and the splitting is symmetric."""
+    problem = mf.problems.get("G1", t=2.0)
+    taus = [0.2, 0.1, 0.05, 0.025]
+    errors = [problem.error(problem.solve(tau, "symmetric")) for tau in taus]
+    assert_allclose(np.polyfit(np.log(taus), np.log(errors), 1)[0], 2.0, atol=0.05)
+
+
+def test_extrapolated_energies_serve_laws():
+    """OPT-JKO of two laws on the torus is damped, as a rotation is; the simultaneous coupling grows."""
+    rng = np.random.default_rng(0)
+    laws = (mf.Particles(0.1 * rng.normal(size=(5, 1))), mf.Particles(0.5 * np.pi + 0.1 * rng.normal(size=(5, 1))))
+    speeds = {}
+    for coupling in ("simultaneous", "optimistic", "extragradient"):
+        sol = mf.solve(torus_game(), laws, 12.0, 0.3, scheme=mf.Explicit(coupling))
+        speeds[coupling] = float(np.linalg.norm(sol.slopes[-1]) / np.linalg.norm(sol.slopes[0]))
+    assert speeds["optimistic"] < 0.9 < speeds["simultaneous"] and speeds["extragradient"] < 0.9
+
+
 def test_players_of_different_kinds():
     """A law, a Gaussian and a vector drawn to each other's means keep a common mean, whatever the coupling."""
 
@@ -131,9 +193,9 @@ def test_implicit_coupling_returns_best_replies():
 
 
 def test_one_player_sees_no_coupling():
-    ends = [mf.solve(e.Quadratic(), mf.Vector(1.0), 1.0, 0.1, scheme=mf.JKO(c)).states[-1].values for c in COUPLINGS]
-    assert_array_equal(ends[0], ends[1])
-    assert_array_equal(ends[0], ends[2])
+    for coupling in (*COUPLINGS, "symmetric", "extragradient", "optimistic"):
+        end = mf.solve(e.Quadratic(), mf.Vector(1.0), 1.0, 0.1, scheme=mf.JKO(coupling)).states[-1]
+        assert_array_equal(end.values, mf.solve(e.Quadratic(), mf.Vector(1.0), 1.0, 0.1).states[-1].values)
 
 
 # inner steps and speeds ---------------------------------------------------------------------------------------------
@@ -337,7 +399,10 @@ def test_too_large_a_step_of_a_concave_energy_is_halved():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: mf.JKO("jacobi"), "coupling must be one of 'simultaneous', 'alternating', 'implicit', got 'jacobi'"),
+        (
+            lambda: mf.JKO("jacobi"),
+            "coupling must be one of 'simultaneous', 'alternating', 'symmetric', 'implicit', .*, got 'jacobi'",
+        ),
         (lambda: mf.Explicit(3.0), "coupling must be one of"),
         (lambda: mf.JKO(inner_steps=2), "inner_steps must .*, got 2"),
         (lambda: mf.JKO(inner_steps=(1, 0)), "inner_steps must be an integer >= 1, got 0"),

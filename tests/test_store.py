@@ -141,6 +141,21 @@ def test_every_problem_goes_on_from_its_files_alone(label, tau, tmp_path):
     same_files(tmp_path / "whole", tmp_path / "broken")
 
 
+@pytest.mark.parametrize("tau", [0.05, "auto"])
+def test_optimistic_players_remember_over_the_gap(tau, tmp_path):
+    problem = mf.problems.get("G3", t=2.0)
+
+    def solve(folder, stop):
+        scheme = mf.JKO("optimistic")
+        return mf.solve(problem.problem, problem.initial, 2.0, tau, scheme=scheme, rtol=0.1, events=stop, store=folder)
+
+    whole = solve(tmp_path / "whole", NEVER)
+    with pytest.raises(Stop):
+        solve(tmp_path / "broken", until(1.2))
+    same_solution(whole, mf.resume(tmp_path / "broken", events=NEVER))
+    same_files(tmp_path / "whole", tmp_path / "broken")
+
+
 def test_the_same_call_goes_on_or_returns_what_is_there(tmp_path):
     calls = []
 

@@ -13,7 +13,7 @@ from measureflow import _validate as check
 from measureflow.energies import Energy
 from measureflow.games import AbstractGame
 from measureflow.metrics import distance
-from measureflow.schemes import JKO, Explicit, Scheme
+from measureflow.schemes import COUPLINGS, JKO, Explicit, Scheme
 from measureflow.solution import Solution
 from measureflow.solve import solve
 from measureflow.states import State
@@ -25,13 +25,9 @@ Factor = Callable[[float], complex]
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     {
         "jko": JKO(),
-        "simultaneous": JKO("simultaneous"),
-        "alternating": JKO("alternating"),
-        "implicit": JKO("implicit"),
         "explicit": Explicit(),
-        "explicit simultaneous": Explicit("simultaneous"),
-        "explicit alternating": Explicit("alternating"),
-        "explicit implicit": Explicit("implicit"),
+        **{name: JKO(name) for name in COUPLINGS},
+        **{f"explicit {name}": Explicit(name) for name in COUPLINGS},
     }
 )
 """The schemes by the names that `Problem.exact_step` and `Problem.factors` use."""

@@ -90,18 +90,26 @@ def _rotation_schemes(
     """Return steps and multipliers of the table of section 6, kappa = frequency * tau."""
 
     def matrix(name: str, k: float) -> np.ndarray:
-        if name == "simultaneous":
-            return np.array([[1.0, -k], [k, 1.0]])
-        if name == "alternating":
-            return np.array([[1.0, -k], [k, 1.0 - k * k]])
-        return np.array([[1.0, -k], [k, 1.0]]) / (1.0 + k * k)
+        turn = np.array([[0.0, -k], [k, 0.0]])
+        eye = np.eye(2)
+        return {
+            "simultaneous": eye + turn,
+            "alternating": eye + turn - np.diag([0.0, k * k]),
+            "symmetric": (1.0 - 0.5 * k * k) * eye + turn + np.array([[0.0, 0.25 * k**3], [0.0, 0.0]]),
+            "implicit": (eye + turn) / (1.0 + k * k),
+            "extragradient": eye + turn + turn @ turn,
+        }[name]
 
     def multiplier(name: str, k: float) -> complex:
-        if name == "simultaneous":
-            return 1.0 + 1j * k
-        if name == "alternating":
-            return complex(1.0 - k**2 / 2.0 + 1j * k * np.sqrt(complex(1.0 - k**2 / 4.0)))
-        return 1.0 / (1.0 - 1j * k)
+        turning = complex(1.0 - k**2 / 2.0 + 1j * k * np.sqrt(complex(1.0 - k**2 / 4.0)))
+        return {
+            "simultaneous": 1.0 + 1j * k,
+            "alternating": turning,
+            "symmetric": turning,
+            "implicit": 1.0 / (1.0 - 1j * k),
+            "extragradient": 1.0 + 1j * k - k**2,
+            "optimistic": complex(0.5 * (1.0 + 2j * k + np.sqrt(complex(1.0 - 4.0 * k**2)))),
+        }[name]
 
     def step(name: str) -> ExactStep:
         return lambda states, tau: turned(states, matrix(name, frequency * tau))
@@ -109,9 +117,12 @@ def _rotation_schemes(
     def factor(name: str) -> Factor:
         return lambda tau: multiplier(name, frequency * tau)
 
-    names = ("simultaneous", "alternating", "implicit")
-    spelled = [(f"{prefix}{name}", name) for name in names for prefix in ("", "explicit ")]
-    return {key: step(name) for key, name in spelled}, {key: factor(name) for key, name in spelled}
+    def spelled(names: tuple[str, ...]) -> list[tuple[str, str]]:
+        return [(f"{prefix}{name}", name) for name in names for prefix in ("", "explicit ")]
+
+    one_step = ("simultaneous", "alternating", "symmetric", "implicit", "extragradient")
+    factors = {key: factor(name) for key, name in spelled((*one_step, "optimistic"))}
+    return {key: step(name) for key, name in spelled(one_step)}, factors
 
 
 def linear_quadratic(P: Any = 0.3, C: Any = 2.0, Q: Any = 0.3, start: tuple[Any, Any] = (1.0, 1.0), t: float = 1.0) -> Problem:

@@ -14,7 +14,7 @@ from measureflow.errors import UnsupportedError, of_player
 from measureflow.games import AbstractGame
 from measureflow.metrics import Metric
 from measureflow.proximal import Step
-from measureflow.schemes.couplings import COUPLINGS, Coupling
+from measureflow.schemes.couplings import COUPLINGS
 from measureflow.schemes.info import States, StepInfo
 from measureflow.states import State
 
@@ -50,8 +50,10 @@ class Scheme(ABC):
 
     Parameters
     ----------
-    coupling : {"simultaneous", "alternating", "implicit"}
-        Whether players see the others' old states, the newest ones in order, or their new ones (a regularised Nash point).
+    coupling : {"simultaneous", "alternating", "symmetric", "implicit", "extragradient", "optimistic"}
+        What players see of each other: the old states; the newest ones, in order; the newest ones in order and back, in half
+        steps; the new ones (a regularised Nash point); predicted ones, of a simultaneous step; the old ones, with energies
+        extrapolated from the step before.
     inner_steps : sequence of int, optional
         Steps of size tau that each player takes in one step of the scheme; None: one each.
 
@@ -79,7 +81,7 @@ class Scheme(ABC):
 
     def init(self, players: Players, states: States) -> Any:
         """Return the memory that `step` needs, () for one-step schemes."""
-        return ()
+        return COUPLINGS[self.coupling].init(states)
 
     def step(self, players: Players, states: States, memory: Any, tau: float) -> tuple[States, Any, tuple[StepInfo, ...]]:
         """Advance all players by tau: (states, memory, tau) -> (new states, new memory, one StepInfo a player)."""
@@ -87,21 +89,30 @@ class Scheme(ABC):
         if len(counts) != len(players):
             raise ValueError(f"inner_steps must have one entry for each of the {len(players)} players, got {counts}")
 
-        def move(player: int, own: State, seen: States) -> tuple[State, StepInfo]:
+        def move(
+            player: int, own: State, seen: States, share: float = 1.0, past: States | None = None, weight: float = 0.0
+        ) -> tuple[State, StepInfo]:
             with of_player(player):
                 energy = players.game.energy(player, seen)
-                return self._repeat(energy, players.metrics[player], own, players.speeds[player] * tau, counts[player])
+                if past is not None and weight != 0.0:
+                    energy = _extrapolated(energy, players.game.energy(player, past), weight)
+                size = share * players.speeds[player] * tau
+                return self._repeat(energy, players.metrics[player], own, size, counts[player])
 
-        coupling: Coupling = COUPLINGS[self.coupling]
-        new, infos = coupling(move, players.metrics, states)
-        return new, memory, infos
+        return COUPLINGS[self.coupling].step(move, players.metrics, states, memory, tau)
 
     def seen_by(self, player: int, old: States, new: States) -> States:
-        """Return the states that a player saw during the step from `old` to `new`, its own entry old."""
-        if self.coupling == "simultaneous":
-            return old
-        late = new if self.coupling == "implicit" else old
-        return new[:player] + (old[player],) + late[player + 1 :]
+        """Return the states that a player saw during the step from `old` to `new`, its own entry old.
+
+        Raises
+        ------
+        UnsupportedError
+            If the coupling shows players states that are neither old nor new.
+        """
+        seen = COUPLINGS[self.coupling].seen_by(player, old, new)
+        if seen is None:
+            raise UnsupportedError(f"players of the coupling {self.coupling!r} see states that are not rows of the solution")
+        return seen
 
     def _repeat(self, energy: Energy, metric: Metric, x: State, tau: float, count: int) -> tuple[State, StepInfo]:
         distance, residual, iterations = 0.0, 0.0, 0
@@ -116,6 +127,11 @@ class Scheme(ABC):
     def __repr__(self) -> str:
         inner = "" if self.inner_steps is None else f", inner_steps={self.inner_steps}"
         return f"{type(self).__name__}(coupling={self.coupling!r}{inner})"
+
+
+def _extrapolated(now: Energy, before: Energy, weight: float) -> Energy:
+    """Return (1 + w) E_now - w E_before; an energy that does not depend on the opponents is itself."""
+    return now if now is before else (1.0 + weight) * now - weight * before
 
 
 def _counts(inner_steps: Any) -> tuple[int, ...]:

@@ -2,32 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Any, final
 
 from measureflow.metrics import Metric
 from measureflow.schemes.info import Move, States, StepInfo
 from measureflow.schemes.nash import regularised_nash
 
-Coupling = Callable[[Move, tuple[Metric, ...], States], tuple[States, tuple[StepInfo, ...]]]
+Result = tuple[States, Any, tuple[StepInfo, ...]]
 
 
-def simultaneous(move: Move, metrics: tuple[Metric, ...], states: States) -> tuple[States, tuple[StepInfo, ...]]:
+class Coupling(ABC):
+    """A rule for who sees what during a step of size tau; pure: what it remembers goes in and out as `memory`."""
+
+    def init(self, states: States) -> Any:
+        """Return the memory before the first step."""
+        return ()
+
+    @abstractmethod
+    def step(self, move: Move, metrics: tuple[Metric, ...], states: States, memory: Any, tau: float) -> Result:
+        """Return new states, new memory and a report for each player."""
+
+    def seen_by(self, player: int, old: States, new: States) -> States | None:
+        """Return the states that a player saw during a step, its own entry old; None if they are not among `old` and `new`."""
+        return None
+
+
+@final
+class Simultaneous(Coupling):
     """Every player sees the old states (Jacobi): x+ = J(x; y), y+ = J(y; x)."""
-    results = [move(player, own, states) for player, own in enumerate(states)]
-    return tuple(state for state, _ in results), tuple(info for _, info in results)
+
+    def step(self, move: Move, metrics: tuple[Metric, ...], states: States, memory: Any, tau: float) -> Result:
+        return _moved(move, states, states)
+
+    def seen_by(self, player: int, old: States, new: States) -> States:
+        return old
 
 
-def alternating(move: Move, metrics: tuple[Metric, ...], states: States) -> tuple[States, tuple[StepInfo, ...]]:
+@final
+class Alternating(Coupling):
     """Every player sees the newest states (Gauss-Seidel): x+ = J(x; y), y+ = J(y; x+)."""
-    current, infos = list(states), []
-    for player, own in enumerate(states):
-        current[player], info = move(player, own, tuple(current))
-        infos.append(info)
-    return tuple(current), tuple(infos)
+
+    def step(self, move: Move, metrics: tuple[Metric, ...], states: States, memory: Any, tau: float) -> Result:
+        current, infos = list(states), []
+        for player, own in enumerate(states):
+            current[player], info = move(player, own, tuple(current))
+            infos.append(info)
+        return tuple(current), memory, tuple(infos)
+
+    def seen_by(self, player: int, old: States, new: States) -> States:
+        return new[:player] + old[player:]
+
+
+@final
+class Symmetric(Coupling):
+    """Strang splitting: half steps of all players but the last in order, a step of the last, half steps back in order.
+
+    Its own inverse under tau -> -tau if the players' steps are: of order 2 where they are (on bilinear games even explicit ones
+    are), of order 1 else.
+    """
+
+    def step(self, move: Move, metrics: tuple[Metric, ...], states: States, memory: Any, tau: float) -> Result:
+        last = len(states) - 1
+        current, infos = list(states), [StepInfo(0.0, 0.0, 0)] * len(states)
+        for player in (*range(last), last, *reversed(range(last))):
+            current[player], info = move(player, current[player], tuple(current), share=1.0 if player == last else 0.5)
+            infos[player] = info.after(infos[player])
+        return tuple(current), memory, tuple(infos)
+
+
+@final
+class Implicit(Coupling):
+    """Every player sees the others' new states: x+ = J(x; y+), y+ = J(y; x+), the Nash point of the regularised game."""
+
+    def step(self, move: Move, metrics: tuple[Metric, ...], states: States, memory: Any, tau: float) -> Result:
+        new, infos = regularised_nash(move, metrics, states)
+        return new, memory, infos
+
+    def seen_by(self, player: int, old: States, new: States) -> States:
+        return (*new[:player], old[player], *new[player + 1 :])
+
+
+@final
+class Extragradient(Coupling):
+    """Korpelevich: a simultaneous step as prediction, then each player's step from the old state against the predicted ones."""
+
+    def step(self, move: Move, metrics: tuple[Metric, ...], states: States, memory: Any, tau: float) -> Result:
+        predicted, _, first = _moved(move, states, states)
+        new, _, second = _moved(move, states, predicted)
+        infos = (replace(info.after(guess), distance=info.distance) for guess, info in zip(first, second, strict=True))
+        return new, memory, tuple(infos)
+
+
+@final
+class Optimistic(Coupling):
+    """Popov's method with extrapolated energies, which make sense in every metric space (OPT-JKO of theory section 4.2).
+
+    Each player descends (1 + r) E(.; now) - r E(.; before) with r = tau / (the step before): 2 E(.; now) - E(.; before) for equal
+    steps. It remembers the states before and their step; the first step is a simultaneous one.
+    """
+
+    def init(self, states: States) -> Any:
+        return states, 0.0
+
+    def step(self, move: Move, metrics: tuple[Metric, ...], states: States, memory: Any, tau: float) -> Result:
+        past, before = memory
+        ratio = tau / before if before > 0.0 else 0.0
+        results = [move(player, own, states, past=past, weight=ratio) for player, own in enumerate(states)]
+        return tuple(state for state, _ in results), (states, tau), tuple(info for _, info in results)
+
+
+def _moved(move: Move, states: States, seen: States) -> Result:
+    """Return every player's step from `states` against the opponents in `seen`."""
+    results = [move(player, own, seen) for player, own in enumerate(states)]
+    return tuple(state for state, _ in results), (), tuple(info for _, info in results)
 
 
 COUPLINGS: dict[str, Coupling] = {
-    "simultaneous": simultaneous,
-    "alternating": alternating,
-    "implicit": regularised_nash,
+    "simultaneous": Simultaneous(),
+    "alternating": Alternating(),
+    "symmetric": Symmetric(),
+    "implicit": Implicit(),
+    "extragradient": Extragradient(),
+    "optimistic": Optimistic(),
 }

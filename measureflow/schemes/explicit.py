@@ -21,7 +21,7 @@ class Explicit(Scheme):
 
     Parameters
     ----------
-    coupling : {"simultaneous", "alternating", "implicit"}
+    coupling : {"simultaneous", "alternating", "symmetric", "implicit", "extragradient", "optimistic"}
         See `Scheme`.
     inner_steps : sequence of int, optional
         Steps of size tau that each player takes in one step of the scheme; None: one each.

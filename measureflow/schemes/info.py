@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Protocol, final
 
 from measureflow.states import State
 
@@ -30,6 +29,21 @@ class StepInfo:
     residual: float
     iterations: int
 
+    def after(self, first: StepInfo) -> StepInfo:
+        """Return the report of this step and one before it, in one."""
+        residual = max(first.residual, self.residual)
+        return StepInfo(first.distance + self.distance, residual, first.iterations + self.iterations)
 
-Move = Callable[[int, State, States], tuple[State, StepInfo]]
-"""Advances one player: (player, its own state, the states it sees) -> (new state, report)."""
+
+class Move(Protocol):
+    """Advances one player against frozen opponents.
+
+    Called with (player, its own state, the states it sees), and optionally the share of the step to take, and with `past` states
+    and a `weight` w that make it descend the extrapolated energy (1 + w) E(.; seen) - w E(.; past).
+    """
+
+    def __call__(
+        self, player: int, own: State, seen: States, share: float = 1.0, past: States | None = None, weight: float = 0.0
+    ) -> tuple[State, StepInfo]:
+        """Return the new state and the report."""
+        ...

@@ -19,7 +19,7 @@ class JKO(Scheme):
 
     Parameters
     ----------
-    coupling : {"simultaneous", "alternating", "implicit"}
+    coupling : {"simultaneous", "alternating", "symmetric", "implicit", "extragradient", "optimistic"}
         See `Scheme`. "simultaneous" is explicit in the coupling: on bilinear games it is simultaneous gradient descent-ascent.
     inner_steps : sequence of int, optional
         Steps of size tau that each player takes in one step of the scheme; None: one each.

@@ -149,6 +149,8 @@ class Solution:
         if interpolation == "degiorgi":
             states = self._degiorgi(k - 1, t - float(self.t[k - 1]))
         else:
+            if None in self.players.metrics:
+                raise UnsupportedError("interpolation needs the metric, which files do not keep if it is a user's own")
             share = (t - self.t[k - 1]) / (self.t[k] - self.t[k - 1])
             pairs = zip(self.players.metrics, self.row(k - 1), self.row(k), strict=True)
             states = tuple(metric.between(a, b, float(share)) for metric, a, b in pairs)

@@ -321,6 +321,24 @@ def test_states_and_schemes_that_files_do_not_keep_are_refused_before_work(tmp_p
         decay(tmp_path / "run", tau=0.1, scheme=Remembering())
 
 
+def test_metrics_of_the_users_own_are_missed_where_they_are_needed(tmp_path):
+    class Own(mf.Metric):
+        def chart(self, base):
+            return mf.Euclidean().chart(base)
+
+        def _distance(self, a, b):
+            return mf.distance(a, b)
+
+    sol = decay(tmp_path / "run", tau=0.1, metric=Own())
+    for loaded in (mf.load(tmp_path / "run"), mf.load(sol.save(tmp_path / "copy"))):
+        assert_array_equal(loaded.states[3].values, sol.states[3].values)
+        assert_array_equal(loaded(loaded.t[3]).values, sol.states[3].values)
+        with pytest.raises(TypeError, match="needs the metric, which files do not keep"):
+            loaded(0.15)
+    with pytest.raises(TypeError, match="metrics of this run is the user's own"):
+        mf.resume(tmp_path / "run")
+
+
 def test_memory_of_schemes_is_kept(tmp_path):
     """A scheme of the user's with memory: each step repeats part of the one before (momentum)."""
 

@@ -8,7 +8,6 @@ at tau, tau/2 and tau/4 to see its first order.
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, final
 import numpy as np
 
 from measureflow.datasets import digits
+from measureflow.files import replace_text
 from measureflow.games import GAN, NeuronCritic, Ridge
 from measureflow.metrics import distance
 from measureflow.report import Page, columns
@@ -264,8 +264,8 @@ def write(outcome: Outcome, out: Path) -> None:
         "Energies of both players, distance to the nearest datum, and distance between solutions of successive step sizes.",
     ]
     table(outcome, out / "table.png")
-    _replace(out / "table.txt", summary(outcome) + "\n")
-    _replace(out / "result.json", json.dumps(_result(outcome), indent=1) + "\n")
+    replace_text(out / "table.txt", summary(outcome) + "\n")
+    replace_text(out / "result.json", json.dumps(_result(outcome), indent=1) + "\n")
     page = Page("A dual flow learns handwritten digits")
     page.paragraph(
         f"{outcome.settings.particles} particles in R^64 (the generator's law) and {outcome.settings.neurons} tanh neurons (the "
@@ -292,9 +292,3 @@ def _result(outcome: Outcome) -> dict[str, Any]:
         "order": outcome.order,
         "goals": outcome.goals,
     }
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

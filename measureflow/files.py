@@ -18,20 +18,32 @@ DEEPEST = 100
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Write a file under another name, bring it to the disk, and rename it: a kill leaves the old file or the new one."""
+def renamed(path: Path) -> Iterator[Path]:
+    """Yield another name in the same folder, of a file to write, and give it its own name at the end."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file under another name, bring it to the disk, and rename it: a kill leaves the old file or the new one."""
+    with renamed(path) as temporary, open(temporary, "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
     sync_folder(path.parent)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def sync_folder(path: Path) -> None:

@@ -17,11 +17,8 @@ from measureflow.errors import UnsupportedError
 from measureflow.events import Event
 from measureflow.recipes import METRICS, decode, encode, has_python, require_plain
 from measureflow.rows import Layout
-from measureflow.schemes import Players, Scheme
-from measureflow.states import State
+from measureflow.schemes import Players, Scheme, States
 from measureflow.stepping import AdaptiveSteps, FixedSteps
-
-States = tuple[State, ...]
 
 
 @final
@@ -48,14 +45,14 @@ def describe(
 ) -> dict[str, Any]:
     """Return a job as plain data and, in `arrays`, its arrays; `start` holds the numbers by which a problem is recognised."""
     steps, players = job.steps, job.players
-    adaptive = isinstance(steps, AdaptiveSteps)
+    tau, rtol, atol = ("auto", steps.rtol, steps.atol) if isinstance(steps, AdaptiveSteps) else (steps.tau, None, None)
     parts = {
         "problem": problem,
         "initial": job.initial,
         "t_span": (steps.t0, steps.t1),
-        "rtol": steps.rtol if isinstance(steps, AdaptiveSteps) else None,
-        "atol": steps.atol if isinstance(steps, AdaptiveSteps) else None,
-        "tau": "auto" if adaptive else float(numbers["tau"]),
+        "rtol": rtol,
+        "atol": atol,
+        "tau": tau,
         "scheme": job.scheme,
         "metrics": players.metrics,
         "speeds": players.speeds,

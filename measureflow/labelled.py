@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow.errors import UnsupportedError
+from measureflow.files import renamed
 from measureflow.states import Field, Histogram, Quantiles, State
 
 if TYPE_CHECKING:
@@ -141,14 +141,9 @@ def write_netcdf(sol: Solution, path: str | Path) -> Path:
     except ImportError as error:
         raise _missing("write_netcdf", error) from error
     dataset = to_xarray(sol)
-    # absolute, because xarray takes a leading "~" for the home folder
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp").absolute()
-    try:
+    with renamed(target) as temporary:
         temporary.touch()  # netCDF calls a missing folder a missing permission
-        dataset.to_netcdf(temporary, engine="netcdf4")
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        dataset.to_netcdf(temporary.absolute(), engine="netcdf4")  # xarray takes a leading "~" for the home folder
     return target
 
 

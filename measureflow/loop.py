@@ -17,11 +17,8 @@ from measureflow.rows import Row, Rows
 from measureflow.schemes import Players
 from measureflow.sink import Sink, outcome
 from measureflow.solution import Solution
-from measureflow.states import State
 from measureflow.status import Outcome, Status
 from measureflow.stepping import Move, Position, Stopped
-
-States = tuple[State, ...]
 
 
 @final

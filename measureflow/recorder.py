@@ -8,10 +8,7 @@ from typing import final
 import numpy as np
 
 from measureflow.rows import Row
-from measureflow.schemes import Players, StepInfo
-from measureflow.states import State
-
-States = tuple[State, ...]
+from measureflow.schemes import Players, States, StepInfo
 
 
 @final

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import html
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import final
+
+from measureflow.files import replace_text
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -68,9 +69,7 @@ class Page:
 
     def write(self, path: Path) -> Path:
         """Write the page, replacing the file in one go."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(self.text(), encoding="utf-8")
-        os.replace(temporary, path)
+        replace_text(path, self.text())
         return path
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, final
@@ -13,9 +13,9 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow.errors import UnsupportedError
 from measureflow.npz import Archive
-from measureflow.states import Field, Gaussian, Grid, Histogram, Particles, Quantiles, State, Vector
+from measureflow.schemes import States
+from measureflow.states import Field, Gaussian, Grid, Histogram, Particles, Quantiles, Vector
 
-States = tuple[State, ...]
 TABLES = ("energies", "speeds", "slopes", "distance", "residual", "iterations")
 PARTS: dict[str, tuple[str, ...]] = {
     "Particles": ("points", "weights"),
@@ -27,14 +27,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 """The arrays of each kind of state, by the names of its attributes."""
 
-MAKERS: dict[str, Callable[..., State]] = {
-    "Particles": lambda grid, points, weights=None: Particles(points, weights),
-    "Quantiles": lambda grid, values: Quantiles(values),
-    "Histogram": lambda grid, masses: Histogram(masses, grid),
-    "Gaussian": lambda grid, mean, cov: Gaussian(mean, cov),
-    "Vector": lambda grid, values: Vector(values),
-    "Field": lambda grid, values: Field(values, grid),
-}
+KINDS: dict[str, type] = {kind.__name__: kind for kind in (Particles, Quantiles, Histogram, Gaussian, Vector, Field)}
 
 
 @final
@@ -101,7 +94,7 @@ class Layout:
     def of(states: States) -> Layout:
         """Return the layout of given states; raises UnsupportedError for kinds that files do not keep."""
         for state in states:
-            if type(state).__name__ not in PARTS or type(state).__module__.partition(".")[0] != "measureflow":
+            if type(state) is not KINDS.get(type(state).__name__):
                 raise UnsupportedError(f"files keep states of the kinds {', '.join(PARTS)}, got {type(state).__name__}")
         return Layout(tuple(type(x).__name__ for x in states), tuple(getattr(x, "grid", None) for x in states))
 
@@ -182,13 +175,12 @@ class FileRows(Rows):
 
     def states(self, k: int) -> States:
         return tuple(
-            MAKERS[kind](grid, **{part: values[k] for part, values in parts.items()})
+            KINDS[kind](**{part: values[k] for part, values in parts.items()}, **({} if grid is None else {"grid": grid}))
             for kind, grid, parts in zip(self.layout.kinds, self.layout.grids, self._parts, strict=True)
         )
 
     def verify(self, states: bool) -> None:
         """Check every array and, if wanted, every state."""
-        self.archive.verify()
         self.times()
         for name in TABLES:
             self.table(name)

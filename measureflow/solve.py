@@ -22,14 +22,12 @@ from measureflow.metrics import Metric, natural
 from measureflow.progress import Bar
 from measureflow.recipes import has_python
 from measureflow.rundir import folder, read_about
-from measureflow.schemes import SCHEMES, Players, Scheme
+from measureflow.schemes import SCHEMES, Players, Scheme, States
 from measureflow.sink import Memory
 from measureflow.solution import Solution, load
 from measureflow.states import State
 from measureflow.stepping import AdaptiveSteps, FixedSteps, Position, stepping
 from measureflow.store import Store
-
-States = tuple[State, ...]
 
 
 def solve(
@@ -149,7 +147,7 @@ def solve(
             with Bar(progress, steps) as bar:
                 return Loop(job, Memory(len(players)), bar).run(None, throw)
         arrays: dict[str, np.ndarray] = {}
-        about = describe(job, problem, start, {"tau": tau, "batch": batch, "seed": seed}, arrays)
+        about = describe(job, problem, start, {"batch": batch, "seed": seed}, arrays)
         with closing(Store(store, about, arrays, states)) as run:
             ending = run.ending()
             if ending is not None and ending.status.success:

@@ -13,11 +13,9 @@ from measureflow import _validate as check
 from measureflow.errors import ConvergenceError, MeasureflowError, NotFiniteError, UnsupportedError
 from measureflow.recorder import Tally
 from measureflow.rows import Row
-from measureflow.schemes import Players, StepInfo
-from measureflow.states import State
+from measureflow.schemes import Players, States, StepInfo
 from measureflow.status import Status
 
-States = tuple[State, ...]
 FAILURES = (MeasureflowError, ValueError, ArithmeticError)
 """What a step may raise by itself, as opposed to an error in the user's code, which passes unchanged."""
 
@@ -112,6 +110,15 @@ def verdict(error: Exception) -> Status | None:
     return Status.not_converged if isinstance(error, ValueError) else None  # the step left the space of states
 
 
+def _require_hope(error: Exception, halvings_left: bool, until: float, rejected: int) -> None:
+    """Raise what a failed step means, unless a shorter one may succeed."""
+    status = verdict(error)
+    if status is None:
+        raise error
+    if not halvings_left:
+        raise Stopped(status, until, rejected + 1, error) from error
+
+
 class Stepping(ABC):
     """A rule for the sizes of steps from t0 to t1."""
 
@@ -195,11 +202,7 @@ class FixedSteps(Stepping):
         return self._time_in(control, control.part + 1), tau * 0.5**control.level
 
     def _halved(self, control: Control, error: Exception, until: float) -> Control:
-        status = verdict(error)
-        if status is None:
-            raise error
-        if control.level == HALVINGS:
-            raise Stopped(status, until, control.rejected + 1, error) from error
+        _require_hope(error, control.level < HALVINGS, until, control.rejected)
         return replace(control, level=control.level + 1, part=2 * control.part, rejected=control.rejected + 1)
 
 
@@ -284,11 +287,8 @@ class AdaptiveSteps(Stepping):
         return first, second, share, allowed < BLIND * rounding
 
     def _halved(self, control: Control, tau: float, error: Exception, until: float) -> Control:
-        status, top = verdict(error), max(control.top, tau)
-        if status is None:
-            raise error
-        if tau <= top * 0.5**HALVINGS:
-            raise Stopped(status, until, control.rejected + 1, error) from error
+        top = max(control.top, tau)
+        _require_hope(error, tau > top * 0.5**HALVINGS, until, control.rejected)
         return replace(control, tau=0.5 * tau, top=top, rejected=control.rejected + 1)
 
     def _length(self, move: Move) -> float:

@@ -13,8 +13,9 @@ from measureflow import npz
 from measureflow.checkpoint import Checkpoint, write_checkpoint
 from measureflow.files import Lock, remove_temporaries, replacing, write_text
 from measureflow.recipes import decode, differences
-from measureflow.rows import Layout, MemoryRows, Row, States, size, to_arrays
+from measureflow.rows import Layout, MemoryRows, Row, size, to_arrays
 from measureflow.rundir import FORMAT, SCHEMA, Arrays, checksums, folder, read_about, run_number
+from measureflow.schemes import States
 from measureflow.sink import Sink
 from measureflow.status import Outcome
 from measureflow.stepping import Position
@@ -24,21 +25,7 @@ MOST_ROWS, MOST_BYTES = 64, 64 * 2**20
 SHARE, SHORTEST = 0.02, 1.0
 """Between segments a checkpoint is written so rarely that it takes this share of the time, at most once in so many seconds."""
 
-COMPARED = (
-    "single",
-    "layout",
-    "t_span",
-    "tau",
-    "rtol",
-    "atol",
-    "scheme",
-    "metrics",
-    "speeds",
-    "batch",
-    "seed",
-    "save_at",
-    "events",
-)
+NOT_COMPARED = {"start", "scheme_text", "versions", "platform"}
 
 
 @final
@@ -180,7 +167,7 @@ class Store(Sink):
 def _differences(old: dict[str, Any], new: dict[str, Any], old_arrays: Arrays, new_arrays: Arrays) -> list[str]:
     """Return in words where two runs differ; functions of the user's are compared by what the game is at the initial states."""
     lines = []
-    for name in ("problem", "initial", *COMPARED):
+    for name in (name for name in new if name not in NOT_COMPARED):
         lines += differences(name, old.get(name), new.get(name), old_arrays, new_arrays)
     for name in () if lines else old["start"]:
         there, here = (np.array(decode(about["start"][name], {}), dtype=np.float64) for about in (old, new))

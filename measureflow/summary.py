@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from measureflow.files import read_text
 from measureflow.recipes import in_words
-from measureflow.rundir import RunFolder, read_about
+from measureflow.rundir import RunFolder
 from measureflow.solution import Solution, load
 from measureflow.stored import StoredRows
 
@@ -31,7 +32,7 @@ def _problem(path: Path) -> list[tuple[str, str]]:
     """Return what is solved; a saved file does not say."""
     if not path.is_dir():
         return []
-    about, _ = read_about(RunFolder(path))
+    about = read_text(RunFolder(path).run)  # checked by `load`
     seed = "" if about["batch"] is None else f", batch {about['batch']} with seed {about['seed']}"
     tau = in_words(about["tau"])
     if about["tau"] == "auto":

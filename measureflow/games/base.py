@@ -39,6 +39,19 @@ class AbstractGame(ABC):
         """Return the game against `size` random atoms of its target; None if it has no target of atoms."""
         return None
 
+    @property
+    def zero_sum(self) -> bool:
+        """Whether there are two players and E_1 = -E_0 as functions of both states: player 0 descends J, player 1 ascends it."""
+        return False
+
+    def best_response(self, player: int, states: States) -> State | None:
+        """Return a minimiser of the energy of `player` against the others of `states`; None if none is known in closed form."""
+        return None
+
+    def invariants(self, metrics: Sequence[Any], speeds: Sequence[float]) -> dict[str, Callable[[States], float]]:
+        """Return functions of the states, by name, that the exact flow with these metrics and speeds conserves."""
+        return {}
+
     @final
     def energy(self, player: int, states: Sequence[State]) -> Energy:
         """Return the energy of `player` against the other players of `states`, its own entry ignored.
@@ -149,6 +162,10 @@ class ZeroSum(AbstractGame):
 
     def __init__(self, payoff: Callable[[Any, Any], tuple[Any, Any, Any]]) -> None:
         self.payoff = check.function("payoff", payoff)
+
+    @property
+    def zero_sum(self) -> bool:
+        return True
 
     def _frozen(self, player: int, others: States) -> Energy:
         opponent = others[0]

@@ -65,6 +65,10 @@ class DiracGAN(AbstractGame):
         self.variant = check.choice("variant", variant, ("gan", "nsgan", "wgan"))
         self._f, self._slope = (_identity, _one) if variant == "wgan" else (_log_sigmoid, _sigmoid_of_minus)
 
+    @property
+    def zero_sum(self) -> bool:
+        return self.variant != "nsgan"
+
     def check(self, states: States) -> None:
         for k, state in enumerate(states):
             _number(f"initial[{k}]", state)

@@ -59,6 +59,10 @@ class KernelGame(AbstractGame):
         bounds = check.entries("clip", clip, 2, "positive numbers or None")
         self.clip = tuple(None if c is None else check.scalar(f"clip[{i}]", c, above=0.0) for i, c in enumerate(bounds))
 
+    @property
+    def zero_sum(self) -> bool:
+        return True
+
     def check(self, states: States) -> None:
         for player, state in enumerate(states):
             check.instance(f"initial[{player}]", state, LAWS, "Particles, Quantiles or a Histogram")

@@ -20,6 +20,10 @@ class _LinearQuadratic(AbstractGame):
     C: np.ndarray
     Q: np.ndarray
 
+    @property
+    def zero_sum(self) -> bool:
+        return True
+
     def check(self, states: States) -> None:
         for k, state in enumerate(states):
             self._centre(f"initial[{k}]", state, k)

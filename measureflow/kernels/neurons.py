@@ -211,19 +211,13 @@ def _threads(pairs: int, d: int, itemsize: int) -> int:
     return int(numba.get_num_threads()) if work > THREADED_WORK else 1
 
 
-def _run(packed: Packed, rows: Array, want_points: bool, want_atoms: bool, activation: str, threads: int) -> Array:
-    """Fill `rows` (M, k + 1) block by block; return the sums over rows, (T, k + 2, W) float64."""
-    m, k = packed[0].shape
-    shape = (packed[2].shape[0], k + 2, packed[2].shape[2])
+def over_blocks(m: int, shape: tuple[int, ...], work: Callable[[Array, int, int], None], threads: int) -> Array:
+    """Let `work` add what blocks of m rows give to float64 arrays of their own; return the sum in order."""
     size = ROWS * max(1, -(-m // (ROWS * MAX_BLOCKS)))
-    slopes, space, smooth = want_points or None, k == 3 or None, activation == "tanh" or None
 
     def block(start: int) -> Array:
-        part, stop = np.zeros(shape), min(start + size, m)
-        if k <= 3:
-            _direct(packed, rows, part, start, stop, slopes, want_atoms, space, smooth)
-        else:
-            _product(packed, rows, part, start, stop, slopes, want_atoms, smooth)
+        part = np.zeros(shape)
+        work(part, start, min(start + size, m))
         return part
 
     total = np.zeros(shape)
@@ -288,8 +282,16 @@ def evaluate(
     k = packed[0].shape[1]
     rows = np.zeros((packed[0].shape[0], k + 1), x.dtype)
     threads = _threads(n * h, d, x.itemsize)
+    slopes, space, smooth = want_points or None, k == 3 or None, activation == "tanh" or None
+
+    def block(part: Array, start: int, stop: int) -> None:
+        if k <= 3:
+            _direct(packed, rows, part, start, stop, slopes, bool(want_atoms), space, smooth)
+        else:
+            _product(packed, rows, part, start, stop, slopes, bool(want_atoms), smooth)
+
     with nullcontext() if k <= 3 else one_blas_thread(look_again=False):
-        total = _run(packed, rows, bool(want_points), bool(want_atoms), activation, threads)
+        total = over_blocks(len(packed[0]), (len(packed[2]), k + 2, packed[2].shape[2]), block, threads)
     values, grad_points = rows[:n, 0].copy(), rows[:n, 1 : d + 1].copy() if want_points else None
     if not want_atoms:
         return values, grad_points, None

@@ -3,8 +3,12 @@
 from measureflow.energies.base import Energy as Energy
 from measureflow.energies.base import Sum as Sum
 from measureflow.energies.box import Box as Box
+from measureflow.energies.cells import CellPotential as CellPotential
 from measureflow.energies.discrepancy import MMD as MMD
 from measureflow.energies.discrepancy import EnergyDistance as EnergyDistance
+from measureflow.energies.divergences import ChiSquared as ChiSquared
+from measureflow.energies.divergences import JensenShannon as JensenShannon
+from measureflow.energies.divergences import NonSaturating as NonSaturating
 from measureflow.energies.entropy import KL as KL
 from measureflow.energies.entropy import Entropy as Entropy
 from measureflow.energies.entropy import PowerEntropy as PowerEntropy

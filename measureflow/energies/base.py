@@ -43,7 +43,10 @@ class Energy(ABC):
         if memo is not None and memo[0] is state:
             return memo[1]
         check.instance("state", state, State, "a state")
-        value, gradient = self._evaluate(state)
+        return self.keep(state, *self._evaluate(state))
+
+    def keep(self, state: State, value: float, gradient: np.ndarray) -> tuple[float, np.ndarray]:
+        """Keep what was found at a state, for when it is asked for there, and return it."""
         gradient.flags.writeable = False
         self._memo = (state, (float(value), gradient))
         return self._memo[1]
@@ -65,6 +68,13 @@ class Energy(ABC):
     def bounds(self) -> Bounds | None:
         """Interval in which every coordinate must stay, if the energy contains such a constraint."""
         return None
+
+    boxed: bool = True
+    """Whether `bounds` are all the constraints that the energy contains."""
+
+    def project(self, z: np.ndarray) -> np.ndarray:
+        """Return the nearest coordinates that satisfy the constraints which the energy contains."""
+        return z if self.bounds is None else np.clip(z, *self.bounds)
 
     def kinks(self, state: State) -> Kinks | None:
         """Return the nearest kink of every atom of `Particles`, for energies that are not smooth; None if there is none."""
@@ -122,6 +132,14 @@ class Sum(Energy):
 
     def terms(self) -> tuple[tuple[float, Energy], ...]:
         return self._terms
+
+    @property
+    def boxed(self) -> bool:  # type: ignore[override]
+        return all(term.boxed for _, term in self._terms)
+
+    def project(self, z: np.ndarray) -> np.ndarray:
+        z = super().project(z)
+        return reduce(lambda z, term: z if term.boxed else term.project(z), (term for _, term in self._terms), z)
 
     def _evaluate(self, state: State) -> tuple[float, np.ndarray]:
         parts = [(c, *term.value_and_gradient(state)) for c, term in self._terms]
@@ -193,7 +211,7 @@ class PointEnergy(AtomEnergy):
     """An atom energy that makes sense for a single point too: it accepts `Vector`, read as a Dirac law."""
 
 
-def unsupported(energy: Energy, state: State, where: str, hint: str = "") -> UnsupportedError:
+def unsupported(energy: object, state: State, where: str, hint: str = "") -> UnsupportedError:
     """Return the error that says on which states an energy is defined."""
     text = f"{type(energy).__name__} is defined on {where}; got {type(state).__name__}"
     return UnsupportedError(f"{text}. {hint}" if hint else text)

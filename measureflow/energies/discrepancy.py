@@ -80,6 +80,9 @@ def random_atoms(target: Law, size: int, rng: np.random.Generator) -> Particles:
 class MMD(_Discrepancy):
     """E(mu) = (1/2) MMD^2(mu, target): atoms move against the gradient of the witness k*(mu - target).
 
+    With squared=False it is MMD itself, the critic in the unit ball of the kernel's space: atoms move against the gradient of
+    the witness divided by MMD, and stay where MMD is 0 (theory, 7.2).
+
     Parameters
     ----------
     target : Particles, Quantiles or Histogram
@@ -89,6 +92,8 @@ class MMD(_Discrepancy):
         (n, d), (m, d) -> (n, m), or `UserKernel` to give its gradient.
     bandwidth : float
         Bandwidth of a kernel given by name.
+    squared : bool
+        Whether the energy is half the square of MMD, or MMD itself.
 
     Raises
     ------
@@ -98,6 +103,8 @@ class MMD(_Discrepancy):
     Notes
     -----
     Built-in kernels are summed by compiled loops without any n x m array. Double sums include the diagonal (V-statistic).
+    MMD itself has a kink at the target, which its flow may reach in finite time: minimizing movements that end within about
+    1e-6 of it can raise `ConvergenceError`, explicit steps rattle about it.
 
     Examples
     --------
@@ -107,16 +114,37 @@ class MMD(_Discrepancy):
     0.393469
     """
 
-    def __init__(self, target: Law, kernel: Any, bandwidth: float = 1.0) -> None:
+    def __init__(self, target: Law, kernel: Any, bandwidth: float = 1.0, squared: bool = True) -> None:
         super().__init__(target)
         self.kernel = kernel_from(kernel, check.scalar("bandwidth", bandwidth, above=0.0))
+        self.squared = check.flag("squared", squared)
+
+    def _witness(self, points: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        value, witness, slope = super()._witness(points, weights)
+        if self.squared:
+            return value, witness, slope
+        mmd, share = _root(value)
+        return mmd, share * witness, share * slope
+
+    def kinks(self, state: State) -> Kinks | None:
+        kinks = super().kinks(state)
+        if self.squared or kinks is None:
+            return kinks
+        mmd = self.value(state)
+        return kinks.scaled(1.0 / mmd) if mmd > 0.0 else None
 
     def minibatch(self, size: int, rng: np.random.Generator) -> Energy | None:
         drawn = self._sampled(size, rng)
-        return None if drawn is None else MMD(drawn, self.kernel)
+        return None if drawn is None else MMD(drawn, self.kernel, squared=self.squared)
 
     def __repr__(self) -> str:
-        return f"MMD({self.target!r}, {self.kernel!r})"
+        return f"MMD({self.target!r}, {self.kernel!r}{'' if self.squared else ', squared=False'})"
+
+
+def _root(half_square: float) -> tuple[float, float]:
+    """Return MMD and 1/MMD, or 0 and 0, from half its square."""
+    mmd = float(np.sqrt(max(2.0 * half_square, 0.0)))
+    return mmd, 1.0 / mmd if mmd > 0.0 else 0.0
 
 
 @final

@@ -6,6 +6,7 @@ from measureflow import _validate as check
 from measureflow.metrics.base import Chart as Chart
 from measureflow.metrics.base import Metric as Metric
 from measureflow.metrics.euclidean import Euclidean as Euclidean
+from measureflow.metrics.fisher_rao import FisherRao as FisherRao
 from measureflow.metrics.sobolev import Sobolev as Sobolev
 from measureflow.metrics.wasserstein import Wasserstein as Wasserstein
 from measureflow.states import Law, State

@@ -18,8 +18,9 @@ from typing import final
 
 import numpy as np
 
-from measureflow.energies import KL, Box, Energy, Entropy, Potential, PowerEntropy, Quadratic, Sum
+from measureflow.energies import KL, Box, Energy, Entropy, JensenShannon, Potential, PowerEntropy, Quadratic, Sum
 from measureflow.energies.entropy import InternalEnergy
+from measureflow.energies.ratios import FDivergence
 from measureflow.errors import CallbackError, ConvergenceError, UnsupportedError
 from measureflow.kernels.cells import solve_cells, transport_moments
 from measureflow.metrics import Metric, Wasserstein
@@ -106,8 +107,9 @@ class _Problem:
         self.energy = Sum(tuple(terms))
         self.internal = tuple((c, term) for c, term in terms if isinstance(term, InternalEnergy))
         self.internal += tuple((c, Entropy()) for c, term in terms if isinstance(term, KL))
+        self.divergences = tuple((c, term) for c, term in terms if isinstance(term, FDivergence))
         self.positive = any(c > 0.0 and _repels(term) for c, term in terms)
-        self.local = all(isinstance(term, (InternalEnergy, KL, Potential, Quadratic)) for _, term in terms)
+        self.local = all(isinstance(term, (InternalEnergy, KL, FDivergence, Potential, Quadratic)) for _, term in terms)
         self.convex = self.local and all(c > 0.0 or isinstance(term, (Potential, Quadratic)) for c, term in terms)
 
     def at(self, p: np.ndarray, anchors: _Anchors) -> _Point | None:
@@ -125,6 +127,8 @@ class _Problem:
         density, spring = p / self.h, np.zeros(self.n)
         for c, term in self.internal:
             spring += (self.tau * c / self.h) * term.gap_curvature(density) / density
+        for c, divergence in self.divergences:
+            spring += (self.tau * c / self.h) * divergence.stiffness(self.base.replace(p)) / density
         phi = self.tau * value + 0.5 * float(np.sum(moments[0]))
         if not np.isfinite(phi + inner(force, force)):
             return None
@@ -305,7 +309,7 @@ class _Problem:
 
 def _repels(term: Energy) -> bool:
     """Return whether the derivative of an energy is -infinite at density 0."""
-    return isinstance(term, (Entropy, KL)) or (isinstance(term, PowerEntropy) and term.m < 1.0)
+    return isinstance(term, (Entropy, KL, JensenShannon)) or (isinstance(term, PowerEntropy) and term.m < 1.0)
 
 
 def _multipliers(z: np.ndarray, p: np.ndarray, dp: np.ndarray, target: float) -> np.ndarray:

@@ -5,7 +5,8 @@ With gaps g_k = u_{k+1} - u_k an internal energy is a sum of v(g_k), so that the
     phi(u) = tau E(u) + |u - x|^2 / (2n)
 
 is a chain of springs v''(g_k) on a ground that holds the identity and the potentials: one tridiagonal system a step. The
-order stays strict by the fraction-to-the-boundary rule. Non-local terms (interactions, MMD) have no part in
+order stays strict by the fraction-to-the-boundary rule. Divergences that see a Gaussian target through the masses of the gaps
+add their own tridiagonal Hessian. Non-local terms (interactions, MMD) have no part in
 the Hessian; L-BFGS pairs on top of the chain make up for them. At a solution the order is strict, so that the
 residual |u - P(u - grad phi)| is |grad phi|.
 """
@@ -22,6 +23,7 @@ import numpy as np
 from measureflow.energies import KL, Box, Energy, Entropy, Potential, Quadratic, Sum
 from measureflow.energies.base import Bounds
 from measureflow.energies.entropy import InternalEnergy
+from measureflow.energies.ratios import FDivergence
 from measureflow.errors import CallbackError
 from measureflow.kernels.tridiagonal import assemble, densities, fastest_shrinking, solve_chain
 from measureflow.metrics import Metric
@@ -52,9 +54,10 @@ class _Point:
 @final
 @dataclass(frozen=True, eq=False)
 class _Terms:
-    """An energy sorted into internal energies, terms on every atom by itself, and non-local ones."""
+    """An energy sorted into internal energies, divergences, terms on every atom by itself, and non-local ones."""
 
     internal: tuple[tuple[float, InternalEnergy], ...]
+    divergences: tuple[tuple[float, FDivergence], ...]
     stiffness: float
     load: float
     separable: tuple[tuple[float, Energy], ...]
@@ -63,7 +66,7 @@ class _Terms:
 
 
 def interior(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tolerance) -> Step | None:
-    """Return the step of quantiles under an energy that contains Entropy, PowerEntropy or KL to a Gaussian.
+    """Return the step of quantiles under an energy that contains Entropy, PowerEntropy or a divergence to a Gaussian.
 
     Raises
     ------
@@ -76,7 +79,8 @@ def interior(energy: Energy, metric: Metric, x: State, tau: float, tolerance: To
     if law is None or not isinstance(x, Quantiles):
         return None
     terms = _sort(energy)
-    if not terms.internal or any(factor < 0.0 for factor, _ in terms.internal):
+    dense = terms.internal + terms.divergences
+    if not dense or any(factor < 0.0 for factor, _ in dense):
         return None
     if terms.outer is None:
         require_convex(terms.stiffness, tau)
@@ -98,13 +102,17 @@ def _sort(energy: Energy) -> _Terms:
     quadratic = [(c, term.normal_form(1)) for c, term in outer if isinstance(term, Quadratic)]
     rest = tuple((c, term) for c, term in outer if not isinstance(term, Quadratic))
     separable = tuple((c, term) for c, term in rest if isinstance(term, Potential))
+    divergences = tuple(
+        (c, term) for c, term in rest if c != 0.0 and isinstance(term, FDivergence) and isinstance(term.target, Gaussian)
+    )
     return _Terms(
         tuple((c, term) for c, term in internal if c != 0.0),
+        divergences,
         sum(c * float(a[0, 0]) for c, (a, _, _) in quadratic),
         sum(c * float(b[0]) for c, (_, b, _) in quadratic),
         separable,
         Sum(rest) if rest else None,
-        len(separable) == len(rest),
+        len(separable) + len(divergences) == len(rest),
     )
 
 
@@ -136,11 +144,15 @@ class _Problem:
         if self.terms.outer is not None:
             more, slope = self.law.evaluate(self.terms.outer, u)
             phi, gradient = phi + self.tau * more, gradient + self.tau * slope
+        for c, term in self.terms.divergences:
+            spring += self.tau * c * term.cells(u).chain()[1]
         size = norm(gradient)
         return _Point(u, phi, gradient, size, density, spring) if np.isfinite(phi + size) else None
 
     def _internal(self, density: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return the sums over internal energies, times tau, of value, pressure / density and second derivative times gap^2."""
+        if not self.terms.internal:
+            return 0.0, np.zeros(self.n - 1), np.zeros(self.n - 1)
         parts = [(self.tau * c, *term.per_mass(density), term.gap_curvature(density)) for c, term in self.terms.internal]
         value = sum(c * float(per_mass.sum()) for c, per_mass, _, _ in parts)
         if len(parts) == 1:
@@ -168,7 +180,8 @@ class _Problem:
         if not width > 0.0:
             return False
         density = np.array([1.0 / width])
-        return width**2 >= self.tau * sum(c * float(term.per_mass(density)[1][0]) for c, term in self.terms.internal)
+        pressure = sum(c * float(term.per_mass(density)[1][0]) for c, term in self.terms.internal)
+        return width**2 >= self.tau * (pressure + sum(c * term.spread(1.0 / width) for c, term in self.terms.divergences))
 
     def _reach(self) -> float:
         """Return the width to which a step spreads an atom."""
@@ -183,6 +196,8 @@ class _Problem:
         ground = np.full(self.n, 1.0 + self.tau * self.terms.stiffness)
         if self.terms.separable:
             ground += self.tau * curvature(self.law, self.terms.separable, point.u)
+        for c, term in self.terms.divergences:
+            ground += self.tau * c * term.cells(point.u).chain()[0]
         np.maximum(ground, SOFTEST, out=ground)
         ground[self._held(point)] = FIXED
 

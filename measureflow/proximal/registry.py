@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from measureflow import _validate as check
 from measureflow.energies import Energy
+from measureflow.errors import UnsupportedError
 from measureflow.metrics import Metric
 from measureflow.proximal.base import Solver, Step, Tolerance
 from measureflow.proximal.closed import identity, pushforward
 from measureflow.proximal.cone import on_cone
 from measureflow.proximal.descent import descend
+from measureflow.proximal.fisher_rao import on_sphere
 from measureflow.proximal.gaussian import gaussian
 from measureflow.proximal.line import towards_target
 from measureflow.proximal.separable import by_points
@@ -40,6 +42,7 @@ SOLVERS: tuple[Solver, ...] = (
     _on_quantiles,
     on_cone,
     _on_cells,
+    on_sphere,
     descend,
 )
 
@@ -54,6 +57,8 @@ def solve_proximal(energy: Energy, metric: Metric, x: State, tau: float, toleran
     UnsupportedError
         If no solver covers the combination.
     """
+    if not energy.boxed:
+        raise UnsupportedError(f"minimizing movements know boxes as constraints, not {energy!r}: take the scheme Explicit")
     for solver in SOLVERS:
         step = solver(energy, metric, x, tau, tolerance)
         if step is not None:

@@ -11,7 +11,7 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow.energies import Energy
 from measureflow.energies.function import returned_gradient
-from measureflow.states import State
+from measureflow.states import Particles, State
 
 States = tuple[State, ...]
 
@@ -38,6 +38,10 @@ class AbstractGame(ABC):
     def minibatch(self, size: int, rng: np.random.Generator) -> AbstractGame | None:
         """Return the game against `size` random atoms of its target; None if it has no target of atoms."""
         return None
+
+    def thinned(self, size: int, rng: np.random.Generator) -> AbstractGame:
+        """Return the game in which every player sees only `size` random atoms of the other players' `Particles`."""
+        return Thinned(self, size, int(rng.integers(2**31)))
 
     @property
     def zero_sum(self) -> bool:
@@ -71,6 +75,31 @@ class AbstractGame(ABC):
         if kept is None or any(a is not b for a, b in zip(kept[0], others, strict=True)):
             kept = cache[player] = (others, self._frozen(player, others))
         return kept[1]
+
+
+@final
+class Thinned(AbstractGame):
+    """A game in which opponents are `size` random atoms of their laws, the same ones for all who see them."""
+
+    def __init__(self, game: AbstractGame, size: int, seed: int) -> None:
+        self.game = game
+        self.size = size
+        self.seed = seed
+        self.players = game.players
+
+    def _frozen(self, player: int, others: States) -> Energy:
+        places = [k for k in range(self.players) if k != player]
+        seen = [self._part(k, other) for k, other in zip(places, others, strict=True)]
+        return self.game.energy(player, (*seen[:player], others[0], *seen[player:]))
+
+    def _part(self, player: int, state: State) -> State:
+        """Return random equal atoms of Particles, without replacement if their weights are equal; other states as they are."""
+        if not isinstance(state, Particles) or len(state) <= self.size:
+            return state
+        rng = np.random.default_rng((self.seed, player))
+        equal = bool(np.all(state.weights == state.weights[0]))
+        chosen = rng.choice(len(state), size=self.size, replace=not equal, p=None if equal else state.weights)
+        return Particles(state.points[chosen])
 
 
 @final

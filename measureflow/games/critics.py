@@ -10,11 +10,18 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow.energies import Energy, Quadratic
-from measureflow.states import Particles, State, Vector
+from measureflow.errors import UnsupportedError
+from measureflow.games.losses import Sample, Side
+from measureflow.states import State, Vector
+
+Traversal = tuple[np.ndarray, "np.ndarray | None", np.ndarray]
 
 
 class Critic(ABC):
-    """A function D(x) that depends on a critic's state, linear in that state or in the law that it is."""
+    """A function D(x) that depends on a critic's state."""
+
+    linear: bool = False
+    """Whether D is linear in the coordinates of a state of a Hilbert space."""
 
     @abstractmethod
     def check(self, name: str, state: State, dim: int) -> None:
@@ -29,8 +36,52 @@ class Critic(ABC):
         """Return D and its gradient in x at points (n, d): shapes (n,) and (n, d)."""
 
     @abstractmethod
+    def pullback(
+        self, state: State, points: np.ndarray, q: np.ndarray | None, directions: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the gradient in the state, of the shape of its coordinates, of sum_i q_i D(x_i) + sum_i u_i . grad D(x_i).
+
+        Points (n, d), q (n,), directions u (n, d); None leaves a sum out. As every gradient it is that of the state's space:
+        for a law of neurons it has no factor 1/H.
+        """
+
     def payoff(self, points: np.ndarray, q: np.ndarray) -> Energy:
         """Return the energy c -> sum_i q_i D_c(x_i) of the critic's state, for points (n, d) and signed weights q (n,)."""
+        return _Payoff(self, points, q)
+
+    def traverse(self, state: State, sample: Sample, side: Side, want_slopes: bool) -> Traversal:
+        """Return D and, if wanted, its gradient in x at a sample, and the gradient in the state of E phi(D)."""
+        slopes: np.ndarray | None = None
+        if want_slopes:
+            values, slopes = self.values_and_slopes(state, sample.points)
+        else:
+            values = self.values(state, sample.points)
+        return values, slopes, self.pullback(state, sample.points, sample.weights * side.curve(values)[1])
+
+    def ridge(self, beta: float) -> Energy:
+        """Return the energy (beta/2) |c|^2."""
+        return Quadratic(beta)
+
+    def roughness(self, points: np.ndarray, weights: np.ndarray) -> Energy | None:
+        """Return the energy (1/2) sum_i w_i |grad D(x_i)|^2 where it has a closed form."""
+        return None
+
+    def spectral_bound(self, bound: float) -> Energy:
+        """Return the indicator of the critics whose weight matrices have spectral norms of at most `bound`."""
+        raise UnsupportedError(f"a SpectralBound is for critics with weight matrices, got {self!r}")
+
+
+@final
+class _Payoff(Energy):
+    """c -> sum_i q_i D_c(x_i)."""
+
+    def __init__(self, critic: Critic, points: np.ndarray, q: np.ndarray) -> None:
+        self.critic = critic
+        self.points = points
+        self.q = q
+
+    def _evaluate(self, state: State) -> tuple[float, np.ndarray]:
+        return float(self.q @ self.critic.values(state, self.points)), self.critic.pullback(state, self.points, self.q)
 
 
 @final
@@ -60,16 +111,30 @@ class FeatureCritic(Critic):
     array([1.])
     """
 
+    linear = True
+    LARGEST = 2000
+    """Features up to which a gradient penalty becomes a matrix."""
+
     def __init__(self, features: Callable[[np.ndarray], Any], gradient: Callable[[np.ndarray], Any]) -> None:
         self.features = check.function("features", features)
         self.gradient = check.function("gradient", gradient)
+        self._kept: list[tuple[np.ndarray, np.ndarray]] = []
 
     def check(self, name: str, state: State, dim: int) -> None:
         check.instance(name, state, Vector, "a Vector, one weight for each feature")
         self._features(np.zeros((1, dim)), len(state))
 
     def _features(self, points: np.ndarray, count: int | None = None) -> np.ndarray:
-        return check.returned("features", self.features(points), (len(points), count))
+        """Return the features at points; those of the last two arrays of points are kept."""
+        for known, values in self._kept:
+            if known is points and count in (None, values.shape[1]):
+                return values
+        values = check.returned("features", self.features(points), (len(points), count))
+        self._kept = [*self._kept[-1:], (points, values)]
+        return values
+
+    def _slopes(self, points: np.ndarray, count: int) -> np.ndarray:
+        return check.returned("gradient", self.gradient(points), (len(points), count, points.shape[1]))
 
     def values(self, state: State, points: np.ndarray) -> np.ndarray:
         weights = check.instance("state", state, Vector, "a Vector, one weight for each feature").values
@@ -78,90 +143,26 @@ class FeatureCritic(Critic):
 
     def values_and_slopes(self, state: State, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values = self.values(state, points)
-        slopes = check.returned("gradient", self.gradient(points), (len(points), len(state), np.shape(points)[1]))
-        return values, np.einsum("npd,p->nd", slopes, state.coordinates)
+        points = check.array("points", points, ndim=2)
+        return values, np.einsum("npd,p->nd", self._slopes(points, len(state)), state.coordinates)
+
+    def pullback(
+        self, state: State, points: np.ndarray, q: np.ndarray | None, directions: np.ndarray | None = None
+    ) -> np.ndarray:
+        total = np.zeros(len(state))
+        if q is not None:
+            total += q @ self._features(points, len(state))
+        if directions is not None:
+            total += np.einsum("npd,nd->p", self._slopes(points, len(state)), directions)
+        return total
 
     def payoff(self, points: np.ndarray, q: np.ndarray) -> Energy:
         return Quadratic(0.0, linear=q @ self._features(points))
 
-
-@final
-class NeuronCritic(Critic):
-    """D(x) = mean over atoms (a, w, b) of a act(w.x + b); its state is the law of neurons (theory, section 7.3).
-
-    The state is `Particles` in R^(d + 2), columns a, w, b. The critic ascends in W2, so that its gradient at a neuron is that of
-    a sum_i q_i act(w.x_i + b), without a factor 1/H.
-
-    Parameters
-    ----------
-    activation : {"tanh", "relu"}
-    dtype : {"float64", "float32"}
-        Precision of the sums over neurons and points; float32 is two to three times as fast, with relative errors of 1e-6.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is none of these.
-
-    Notes
-    -----
-    With "relu" D has kinks, at which minimizing movements may not converge: take the scheme `Explicit`.
-    Above three dimensions the work is small matrix products, which run on one BLAS thread.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from measureflow import Particles
-    >>> NeuronCritic("relu").values(Particles([[2.0, 1.0, 0.5]]), np.array([[1.0], [-1.0]]))
-    array([3., 0.])
-    """
-
-    def __init__(self, activation: str = "tanh", dtype: str = "float64") -> None:
-        self.activation = check.choice("activation", activation, ("tanh", "relu"))
-        self.dtype = check.choice("dtype", dtype, ("float64", "float32"))
-
-    def check(self, name: str, state: State, dim: int) -> None:
-        check.instance(name, state, Particles, "Particles, the law of neurons")
-        if state.coordinates.shape[1] != dim + 2:
-            raise ValueError(
-                f"{name} must be Particles in dimension {dim + 2} (columns a, w, b) for points in dimension {dim}, got {state!r}"
-            )
-
-    def values(self, state: State, points: np.ndarray) -> np.ndarray:
-        points = check.array("points", points, ndim=2)
-        return np.asarray(self.run(state, points, np.zeros(len(points)))[0])
-
-    def values_and_slopes(self, state: State, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        points = check.array("points", points, ndim=2)
-        values, slopes, _ = self.run(state, points, np.zeros(len(points)), want_points=True)
-        return values, slopes
-
-    def payoff(self, points: np.ndarray, q: np.ndarray) -> Energy:
-        return _NeuronPayoff(self, points, q)
-
-    def run(self, state: State, points: np.ndarray, q: np.ndarray, *, want_points: bool = False, want_atoms: bool = False) -> Any:
-        """Run the fused kernel: D at points, its gradient in x, and the gradient of sum_i q_i D(x_i) at the neurons."""
-        from measureflow.kernels.neurons import evaluate  # numba is loaded at first use
-
-        self.check("state", state, points.shape[1])
-        assert isinstance(state, Particles)
-        x = points.astype(self.dtype, copy=False)
-        results = evaluate(x, q, state.points, state.weights, self.activation, want_points, want_atoms)
-        return tuple(None if part is None else part.astype(np.float64, copy=False) for part in results)
-
-    def __repr__(self) -> str:
-        return f"NeuronCritic({self.activation!r})"
-
-
-@final
-class _NeuronPayoff(Energy):
-    """nu -> sum_i q_i D_nu(x_i): a potential a sum_i q_i act(w.x_i + b) integrated against the law of neurons."""
-
-    def __init__(self, critic: NeuronCritic, points: np.ndarray, q: np.ndarray) -> None:
-        self.critic = critic
-        self.points = points
-        self.q = q
-
-    def _evaluate(self, state: State) -> tuple[float, np.ndarray]:
-        values, _, gradient = self.critic.run(state, self.points, self.q, want_atoms=True)
-        return float(self.q @ values), gradient
+    def roughness(self, points: np.ndarray, weights: np.ndarray) -> Energy | None:
+        count = self._features(points[:1]).shape[1]
+        if count > self.LARGEST:
+            return None
+        slopes = self._slopes(points, count)
+        matrix = np.einsum("npd,nqd->pq", slopes * weights[:, None, None], slopes, optimize=True)
+        return Quadratic(0.5 * (matrix + matrix.T))

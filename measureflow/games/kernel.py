@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import numpy as np
 
 from measureflow import _validate as check
-from measureflow.energies import Box, Energy, Potential
+from measureflow.energies import Box, Energy, Entropy, Potential
 from measureflow.games.base import AbstractGame, States
-from measureflow.states import Histogram, Particles, Quantiles, atoms
+from measureflow.games.linear import best_cell
+from measureflow.metrics import Wasserstein
+from measureflow.states import Histogram, Particles, Quantiles, State, atoms
 
 LAWS = (Particles, Quantiles, Histogram)
 
@@ -27,6 +29,9 @@ class KernelGame(AbstractGame):
         Gradients of k in its arguments: (n, d1), (m, d2) -> (n, m, d1) and (n, m, d2).
     clip : (float or None, float or None)
         c keeps that player's atoms in the box [-c, c]^d: steps are projected on it.
+    translation_invariant : bool
+        Whether k depends on x - y only: then the game declares that flows in W2 conserve Ent(mu)/eta_0 + Ent(nu)/eta_1
+        (theory, section 3.7), for laws that carry entropy.
 
     Raises
     ------
@@ -52,10 +57,12 @@ class KernelGame(AbstractGame):
         grad_x: Callable[..., Any],
         grad_y: Callable[..., Any],
         clip: tuple[float | None, float | None] = (None, None),
+        translation_invariant: bool = False,
     ) -> None:
         self.k = check.function("k", k)
         self.grad_x = check.function("grad_x", grad_x)
         self.grad_y = check.function("grad_y", grad_y)
+        self.translation_invariant = check.flag("translation_invariant", translation_invariant)
         bounds = check.entries("clip", clip, 2, "positive numbers or None")
         self.clip = tuple(None if c is None else check.scalar(f"clip[{i}]", c, above=0.0) for i, c in enumerate(bounds))
 
@@ -71,6 +78,17 @@ class KernelGame(AbstractGame):
                 raise TypeError(f"initial[{player}] must be Particles or Quantiles to be clipped, got {state!r}")
             if bound is not None and np.abs(state.coordinates).max() > bound:
                 raise ValueError(f"initial[{player}] must lie in the box of clip[{player}] = {bound:g}, got {state!r}")
+
+    def best_response(self, player: int, states: States) -> State | None:
+        """Return the best cell for a `Histogram`; None for atoms, which would need a global search."""
+        own = states[player]
+        return best_cell(self.energy(player, states), own) if isinstance(own, Histogram) else None
+
+    def invariants(self, metrics: Sequence[Any], speeds: Sequence[float]) -> dict[str, Callable[[States], float]]:
+        """Return the sum of entropies of a translation-invariant kernel, NaN for laws of atoms (theory, section 3.7)."""
+        if not self.translation_invariant or self.clip != (None, None) or not all(isinstance(m, Wasserstein) for m in metrics):
+            return {}
+        return {"entropy sum": lambda states: sum(_entropy(law) / eta for law, eta in zip(states, speeds, strict=True))}
 
     def _frozen(self, player: int, others: States) -> Energy:
         opponent = check.instance(f"states[{1 - player}]", others[0], LAWS, "Particles, Quantiles or a Histogram")
@@ -98,3 +116,7 @@ class KernelGame(AbstractGame):
 
     def _checked(self, name: str, values: Any, x: np.ndarray, y: np.ndarray, *width: int) -> np.ndarray:
         return check.returned(name, values, (len(x), len(y), *width))
+
+
+def _entropy(law: State) -> float:
+    return float("nan") if isinstance(law, Particles) else Entropy().value(law)

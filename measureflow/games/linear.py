@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -10,7 +11,8 @@ from measureflow import _validate as check
 from measureflow.energies import Energy, Quadratic
 from measureflow.errors import UnsupportedError
 from measureflow.games.base import AbstractGame, States
-from measureflow.states import Law, State, Vector, moments
+from measureflow.metrics import Euclidean, Wasserstein
+from measureflow.states import Field, Gaussian, Histogram, Law, State, Vector, atoms, moments
 
 
 class _LinearQuadratic(AbstractGame):
@@ -39,6 +41,67 @@ class _LinearQuadratic(AbstractGame):
         mine, theirs = (self.P, self.Q) if player == 0 else (self.Q, self.P)
         pull = self.C @ y if player == 0 else -self.C.T @ y
         return Quadratic(mine, linear=pull, constant=-Quadratic(theirs).value(others[0]))
+
+    def best_response(self, player: int, states: States) -> State | None:
+        """Return the minimiser of the player's energy, a Dirac mass for laws; None if the energy is unbounded below."""
+        return quadratic_minimiser(self.energy(player, states), states[player])
+
+    def invariants(self, metrics: Sequence[Any], speeds: Sequence[float]) -> dict[str, Callable[[States], float]]:
+        """Return |x|^2/eta_0 + |y|^2/eta_1 of vectors, or of the means of laws in W2, if P = Q = 0 (theory, section 6)."""
+        flat = all(isinstance(metric, Euclidean) or (isinstance(metric, Wasserstein) and metric.p == 2) for metric in metrics)
+        if not flat or np.any(self.P) or np.any(self.Q):
+            return {}
+
+        def squared_radius(states: States) -> float:
+            centres = (barycentre(f"states[{k}]", state) for k, state in enumerate(states))
+            return float(sum(centre @ centre / eta for centre, eta in zip(centres, speeds, strict=True)))
+
+        return {"squared radius": squared_radius}
+
+
+def quadratic_minimiser(energy: Energy, like: State) -> State | None:
+    """Return a state of the structure of `like` that minimises a sum of `Quadratic` energies.
+
+    The minimiser of the potential as a `Vector`, or the law that sits there; of a `Histogram` the cell where the potential is
+    least. None if another energy is in the sum, or the sum is unbounded below.
+
+    Examples
+    --------
+    >>> quadratic_minimiser(Quadratic(2.0, linear=[4.0]), Vector([1.0]))
+    Vector([-2])
+    """
+    terms = energy.terms()
+    if isinstance(like, Field) or not all(isinstance(term, Quadratic) for _, term in terms):
+        return None
+    if isinstance(like, Histogram):
+        return best_cell(energy, like)
+    points = atoms(like)[0] if not isinstance(like, Gaussian) else like.mean[None]
+    forms = [(c, *term.normal_form(points.shape[1])) for c, term in terms if isinstance(term, Quadratic)]
+    point = _lowest(sum(c * a for c, a, _, _ in forms), sum(c * b for c, _, b, _ in forms))
+    if point is None:
+        return None
+    place = np.zeros(like.coordinates.shape)
+    if isinstance(like, Gaussian):
+        place[0] = point
+    else:
+        place[...] = point
+    return like.replace(place)
+
+
+def best_cell(potential: Energy, like: Histogram) -> Histogram:
+    """Return the histogram that has all its mass in the cell where a potential is least, the minimiser of its integral."""
+    masses = np.zeros(like.masses.shape)
+    masses.flat[np.argmin(potential.gradient(like))] = 1.0
+    return like.replace(masses)
+
+
+def _lowest(matrix: Any, slope: Any) -> np.ndarray | None:
+    """Return a minimiser of x.A x/2 + b.x, the one of least norm; None if there is none."""
+    values, vectors = np.linalg.eigh(matrix)
+    part = vectors.T @ slope
+    bent = values > 1e-12 * np.abs(values).max()
+    sinks = values.min() < -1e-12 * np.abs(values).max() or np.abs(part[~bent]).max(initial=0.0) > 1e-14 * np.abs(part).max()
+    return None if sinks else np.asarray(-vectors[:, bent] @ (part[bent] / values[bent]))
 
 
 def barycentre(name: str, state: State) -> np.ndarray:

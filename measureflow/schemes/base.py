@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
 from measureflow import _validate as check
 from measureflow.energies import Energy
 from measureflow.errors import UnsupportedError, of_player
-from measureflow.games import AbstractGame
+from measureflow.games import AbstractGame, Unrolled
 from measureflow.metrics import Metric
 from measureflow.proximal import Step
-from measureflow.schemes.couplings import COUPLINGS
-from measureflow.schemes.info import States, StepInfo
+from measureflow.schemes.couplings import COMMON, COUPLINGS, Result
+from measureflow.schemes.info import Move, States, StepInfo
 from measureflow.states import State
+
+Advance = Callable[[int, Energy, Metric, State, float], Step]
+"""(player, energy against frozen opponents, metric, state, step size) -> the step."""
 
 
 @final
@@ -44,6 +48,10 @@ class Players:
         except (UnsupportedError, np.linalg.LinAlgError):
             return value, float("nan")
 
+    def unrolled(self, steps: int, tau: float) -> Players:
+        """Return the same players with a player 0 who foresees so many explicit steps of player 1, each as long as tau."""
+        return Players(Unrolled(self.game, steps, self.speeds[1] * tau, self.metrics[1]), self.metrics, self.speeds)
+
 
 class Scheme(ABC):
     """One time step of a flow: what a player does, times how players see each other.
@@ -56,6 +64,8 @@ class Scheme(ABC):
         extrapolated from the step before.
     inner_steps : sequence of int, optional
         Steps of size tau that each player takes in one step of the scheme; None: one each.
+    unrolled : int
+        Explicit steps of player 1 that player 0 foresees and differentiates through, in zero-sum games (`games.Unrolled`).
 
     Raises
     ------
@@ -63,43 +73,100 @@ class Scheme(ABC):
         If an argument is not as described.
     """
 
-    order: int = 1
-    """Order of convergence in tau."""
+    couplings: ClassVar[tuple[str, ...]] = COMMON
+    """Couplings that this scheme has."""
 
-    def __init__(self, coupling: str = "simultaneous", inner_steps: Any = None) -> None:
-        self.coupling = check.choice("coupling", coupling, tuple(COUPLINGS))
+    ahead: ClassVar[float] = 1.0
+    """Where in the step the coupling "optimistic" wants the opponents, as a share of tau: at its end, or at 1/2 in its middle."""
+
+    unrolled: int = 0
+
+    def __init__(self, coupling: str = "simultaneous", inner_steps: Any = None, *, unrolled: int = 0) -> None:
+        self.coupling = check.choice("coupling", coupling, self.couplings)
         self.inner_steps = None if inner_steps is None else _counts(inner_steps)
+        self.unrolled = check.integer("unrolled", unrolled, least=0)
+
+    @property
+    def order(self) -> int:
+        """Order of convergence in tau, for games of two and more players."""
+        return 1
+
+    def order_for(self, players: int) -> int:
+        """Return the order of convergence in tau for so many players; one alone is a gradient flow, without coupling."""
+        return self.order
 
     @abstractmethod
     def advance(self, energy: Energy, metric: Metric, x: State, tau: float) -> Step:
         """Advance one player against frozen opponents by one step of size tau."""
 
+    def adjoint(self, player: int, energy: Energy, metric: Metric, x: State, tau: float) -> Step:
+        """Advance one player by the adjoint of `advance`, the inverse of the step of size -tau."""
+        raise UnsupportedError(f"{type(self).__name__} has no adjoint step")
+
+    def advance_player(self, player: int, energy: Energy, metric: Metric, x: State, tau: float) -> Step:
+        """Advance a player that knows its number; for schemes that treat all alike this is `advance`."""
+        return self.advance(energy, metric, x, tau)
+
     def check(self, players: Players, states: States) -> None:
-        """Raise UnsupportedError if a player's metric has no flow on its state."""
+        """Raise UnsupportedError if a player's metric has no flow on its state, or the game cannot be played so."""
         for metric, x in zip(players.metrics, states, strict=True):
             metric.chart(x)
+        self.check_game(players, states)
+
+    def check_game(self, players: Players, states: States) -> None:
+        """Raise UnsupportedError if `unrolled` does not suit the game."""
+        if self.unrolled:
+            if len(players) != 2:
+                raise UnsupportedError(f"unrolled={self.unrolled} needs a zero-sum game of two players, got {len(players)}")
+            players.unrolled(self.unrolled, 1.0).game.check(states)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether a step and two half steps differ by their errors, so that step doubling makes sense."""
+        return True
+
+    def check_steps(self, automatic: bool) -> None:
+        """Raise ValueError if steps cannot be chosen by step doubling."""
+        if automatic and not self.comparable:
+            raise ValueError(f"tau must be a positive number, got 'auto', which cannot compare the steps of {self!r}")
 
     def init(self, players: Players, states: States) -> Any:
         """Return the memory that `step` needs, () for one-step schemes."""
         return COUPLINGS[self.coupling].init(states)
 
-    def step(self, players: Players, states: States, memory: Any, tau: float) -> tuple[States, Any, tuple[StepInfo, ...]]:
+    def step(self, players: Players, states: States, memory: Any, tau: float) -> Result:
         """Advance all players by tau: (states, memory, tau) -> (new states, new memory, one StepInfo a player)."""
+        return self.coupled(self.coupling, players, states, memory, tau)
+
+    def coupled(self, coupling: str, players: Players, states: States, memory: Any, tau: float) -> Result:
+        """Advance all players by tau with a coupling of this name."""
+        return COUPLINGS[coupling].step(self.move(players, tau, self.advance_player), players.metrics, states, memory, tau)
+
+    def move(self, players: Players, tau: float, advance: Advance) -> Move:
+        """Return the function that advances one player by `advance`, in a step of size tau."""
         counts = self.inner_steps or (1,) * len(players)
         if len(counts) != len(players):
             raise ValueError(f"inner_steps must have one entry for each of the {len(players)} players, got {counts}")
+        game = (players.unrolled(self.unrolled, tau) if self.unrolled else players).game
 
         def move(
-            player: int, own: State, seen: States, share: float = 1.0, past: States | None = None, weight: float = 0.0
+            player: int,
+            own: State,
+            seen: States,
+            share: float = 1.0,
+            past: States | None = None,
+            ratio: float = 0.0,
+            adjoint: bool = False,
         ) -> tuple[State, StepInfo]:
             with of_player(player):
-                energy = players.game.energy(player, seen)
-                if past is not None and weight != 0.0:
-                    energy = _extrapolated(energy, players.game.energy(player, past), weight)
+                energy = game.energy(player, seen)
+                if past is not None and ratio != 0.0:
+                    energy = _extrapolated(energy, game.energy(player, past), self.ahead * ratio)
                 size = share * players.speeds[player] * tau
-                return self._repeat(energy, players.metrics[player], own, size, counts[player])
+                do = self.adjoint if adjoint else advance
+                return _repeat(do, counts[player], player, energy, players.metrics[player], own, size)
 
-        return COUPLINGS[self.coupling].step(move, players.metrics, states, memory, tau)
+        return move
 
     def seen_by(self, player: int, old: States, new: States) -> States:
         """Return the states that a player saw during the step from `old` to `new`, its own entry old.
@@ -107,26 +174,32 @@ class Scheme(ABC):
         Raises
         ------
         UnsupportedError
-            If the coupling shows players states that are neither old nor new.
+            If the coupling shows players states that are neither old nor new, or `unrolled` ones.
         """
+        if self.unrolled:
+            raise UnsupportedError(f"with unrolled={self.unrolled} player 0 sees states that are not rows of the solution")
         seen = COUPLINGS[self.coupling].seen_by(player, old, new)
         if seen is None:
             raise UnsupportedError(f"players of the coupling {self.coupling!r} see states that are not rows of the solution")
         return seen
 
-    def _repeat(self, energy: Energy, metric: Metric, x: State, tau: float, count: int) -> tuple[State, StepInfo]:
-        distance, residual, iterations = 0.0, 0.0, 0
-        for _ in range(count):
-            step = self.advance(energy, metric, x, tau)
-            x = step.state
-            distance += step.distance
-            residual = max(residual, step.residual)
-            iterations += step.iterations
-        return x, StepInfo(distance, residual, iterations)
-
     def __repr__(self) -> str:
         inner = "" if self.inner_steps is None else f", inner_steps={self.inner_steps}"
-        return f"{type(self).__name__}(coupling={self.coupling!r}{inner})"
+        foreseen = f", unrolled={self.unrolled}" if self.unrolled else ""
+        return f"{type(self).__name__}(coupling={self.coupling!r}{inner}{foreseen})"
+
+
+def _repeat(
+    advance: Advance, count: int, player: int, energy: Energy, metric: Metric, x: State, tau: float
+) -> tuple[State, StepInfo]:
+    distance, residual, iterations = 0.0, 0.0, 0
+    for _ in range(count):
+        step = advance(player, energy, metric, x, tau)
+        x = step.state
+        distance += step.distance
+        residual = max(residual, step.residual)
+        iterations += step.iterations
+    return x, StepInfo(distance, residual, iterations)
 
 
 def _extrapolated(now: Energy, before: Energy, weight: float) -> Energy:

@@ -86,7 +86,10 @@ class Implicit(Coupling):
 
 @final
 class Extragradient(Coupling):
-    """Korpelevich: a simultaneous step as prediction, then each player's step from the old state against the predicted ones."""
+    """A simultaneous step as prediction, then each player's step from the old state against the predicted ones.
+
+    The variational form of Korpelevich's method; `Explicit` takes the gradient at the prediction, its own part included.
+    """
 
     def step(self, move: Move, metrics: tuple[Metric, ...], states: States, memory: Any, tau: float) -> Result:
         predicted, _, first = _moved(move, states, states)
@@ -99,8 +102,9 @@ class Extragradient(Coupling):
 class Optimistic(Coupling):
     """Popov's method with extrapolated energies, which make sense in every metric space (OPT-JKO of theory section 4.2).
 
-    Each player descends (1 + r) E(.; now) - r E(.; before) with r = tau / (the step before): 2 E(.; now) - E(.; before) for equal
-    steps. It remembers the states before and their step; the first step is a simultaneous one.
+    Each player descends (1 + w) E(.; now) - w E(.; before) with w = `Scheme.ahead` * tau / (the step before): for equal steps
+    2 E(.; now) - E(.; before), which looks ahead to the end of the step, or, with w = 1/2, to its middle. It remembers the
+    states before and their step; its own first step is a simultaneous one.
     """
 
     def init(self, states: States) -> Any:
@@ -109,8 +113,25 @@ class Optimistic(Coupling):
     def step(self, move: Move, metrics: tuple[Metric, ...], states: States, memory: Any, tau: float) -> Result:
         past, before = memory
         ratio = tau / before if before > 0.0 else 0.0
-        results = [move(player, own, states, past=past, weight=ratio) for player, own in enumerate(states)]
+        results = [move(player, own, states, past=past, ratio=ratio) for player, own in enumerate(states)]
         return tuple(state for state, _ in results), (states, tau), tuple(info for _, info in results)
+
+
+@final
+class Adjoint(Coupling):
+    """Alternating half steps, then their adjoints: the players in reverse order, each by the adjoint of its own half step.
+
+    A step composed with its adjoint is its own inverse under tau -> -tau, and so of order 2 (ALT-ADJ of theory, 4.5). Every
+    player sees the newest states throughout.
+    """
+
+    def step(self, move: Move, metrics: tuple[Metric, ...], states: States, memory: Any, tau: float) -> Result:
+        current, infos = list(states), [StepInfo(0.0, 0.0, 0)] * len(states)
+        there = range(len(states))
+        for player, adjoint in (*((k, False) for k in there), *((k, True) for k in reversed(there))):
+            current[player], info = move(player, current[player], tuple(current), share=0.5, adjoint=adjoint)
+            infos[player] = info.after(infos[player])
+        return tuple(current), memory, tuple(infos)
 
 
 def _moved(move: Move, states: States, seen: States) -> Result:
@@ -126,4 +147,7 @@ COUPLINGS: dict[str, Coupling] = {
     "implicit": Implicit(),
     "extragradient": Extragradient(),
     "optimistic": Optimistic(),
+    "adjoint": Adjoint(),
 }
+COMMON = tuple(name for name in COUPLINGS if name != "adjoint")
+"""The couplings that suit every step of one player; "adjoint" needs the adjoint of the step too."""

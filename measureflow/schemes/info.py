@@ -38,12 +38,20 @@ class StepInfo:
 class Move(Protocol):
     """Advances one player against frozen opponents.
 
-    Called with (player, its own state, the states it sees), and optionally the share of the step to take, and with `past` states
-    and a `weight` w that make it descend the extrapolated energy (1 + w) E(.; seen) - w E(.; past).
+    Called with (player, its own state, the states it sees), and optionally the share of the step to take. With `past` states, of
+    a time `ratio` steps ago, it descends an energy extrapolated from them, (1 + w) E(.; seen) - w E(.; past) with w = ratio times
+    `Scheme.ahead`. `adjoint` asks for the adjoint of the step, the inverse of the step of size -tau.
     """
 
     def __call__(
-        self, player: int, own: State, seen: States, share: float = 1.0, past: States | None = None, weight: float = 0.0
+        self,
+        player: int,
+        own: State,
+        seen: States,
+        share: float = 1.0,
+        past: States | None = None,
+        ratio: float = 0.0,
+        adjoint: bool = False,
     ) -> tuple[State, StepInfo]:
         """Return the new state and the report."""
         ...

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import final
 
-from measureflow import _validate as check
 from measureflow.energies import Energy
 from measureflow.metrics import Metric
-from measureflow.proximal import Step, Tolerance, solve_proximal
-from measureflow.schemes.base import Players, Scheme
+from measureflow.proximal import Step
+from measureflow.schemes.base import Players
+from measureflow.schemes.couplings import COUPLINGS
+from measureflow.schemes.explicit import explicit_step
 from measureflow.schemes.info import States
+from measureflow.schemes.minimizing import Minimizing
 from measureflow.states import Histogram, State
 
 
 @final
-class JKO(Scheme):
+class JKO(Minimizing):
     """Minimizing movements: x+ = argmin_u E(u) + d(x, u)^2 / (2 tau); first order, unconditionally stable for convex E.
 
     Parameters
     ----------
-    coupling : {"simultaneous", "alternating", "symmetric", "implicit", "extragradient", "optimistic"}
+    coupling : {"simultaneous", "alternating", "symmetric", "implicit", "extragradient", "optimistic", "adjoint"}
         See `Scheme`. "simultaneous" is explicit in the coupling: on bilinear games it is simultaneous gradient descent-ascent.
+        "adjoint" is ALT-ADJ of theory section 4.5, of order 2: an alternating step of tau/2, then explicit steps of tau/2 in
+        the reverse order of the players.
     inner_steps : sequence of int, optional
         Steps of size tau that each player takes in one step of the scheme; None: one each.
+    unrolled : int
+        Explicit steps of player 1 that player 0 foresees and differentiates through, in zero-sum games (`games.Unrolled`).
     tolerance : float
         Residual at which an inner solver stops, a distance relative to max(1, size of the state).
     max_iterations : int
@@ -41,23 +47,24 @@ class JKO(Scheme):
     0.64
     """
 
-    def __init__(
-        self,
-        coupling: str = "simultaneous",
-        inner_steps: Any = None,
-        *,
-        tolerance: float = 1e-10,
-        max_iterations: int = 500,
-    ) -> None:
-        super().__init__(coupling, inner_steps)
-        self.tolerance = Tolerance(
-            check.scalar("tolerance", tolerance, above=0.0), check.integer("max_iterations", max_iterations, least=1)
-        )
+    couplings = tuple(COUPLINGS)
+
+    @property
+    def order(self) -> int:
+        return 2 if self.coupling == "adjoint" and not self.unrolled else 1
 
     def check(self, players: Players, states: States) -> None:
-        flat = [(m, x) for m, x in zip(players.metrics, states, strict=True) if not (isinstance(x, Histogram) and x.dim == 1)]
+        flat = [(m, x) for m, x in zip(players.metrics, states, strict=True) if not self._on_cells(x)]
         for metric, x in flat:
             metric.chart(x)
+        self.check_game(players, states)
+
+    def _on_cells(self, x: State) -> bool:
+        """Return whether a state has minimizing movements, though no charts."""
+        return isinstance(x, Histogram) and x.dim == 1 and self.coupling != "adjoint"
 
     def advance(self, energy: Energy, metric: Metric, x: State, tau: float) -> Step:
-        return solve_proximal(energy, metric, x, tau, self.tolerance)
+        return self.minimize(energy, metric, x, tau)
+
+    def adjoint(self, player: int, energy: Energy, metric: Metric, x: State, tau: float) -> Step:
+        return explicit_step(energy, metric, x, tau)

@@ -1,8 +1,9 @@
 """The implicit coupling: x+ = J(x; y+), y+ = J(y; x+), the Nash point of the regularised game (theory, section 4.2).
 
 Written as a root problem for the best replies. Unknown are the new coordinates of all players but the first, whose step against
-them is a function of them; Newton-Krylov on  reply(z) - z = 0  needs best replies only, so that every closed form and
-every inner solver of the package serves here too.
+them is a function of them; Newton's method on  reply(z) - z = 0  needs best replies only, so that every closed form and
+every inner solver of the package serves here too. Few unknowns get a matrix of differences that Broyden's updates keep, many
+get GMRES on differences.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ RESIDUAL = 1e-10
 ROUNDING = 1e-14
 ROUNDS = 60
 HALVINGS = 12
+FEW = 12
+DIFFERENCE = 1e-7
 
 
 def regularised_nash(move: Move, metrics: tuple[Metric, ...], states: States) -> tuple[States, tuple[StepInfo, ...]]:
@@ -33,7 +36,7 @@ def regularised_nash(move: Move, metrics: tuple[Metric, ...], states: States) ->
         alone, info = move(0, states[0], states)
         return (alone,), (info,)
     problem = _BestReplies(move, metrics, states)
-    root, rounds = _newton_krylov(problem)
+    root, rounds = _newton(problem)
     new, infos = problem.replies(root)
     residual = problem.size(problem.coordinates(new) - root)
     if residual > problem.goal:
@@ -83,26 +86,40 @@ class _BestReplies:
         return float(np.sqrt(sum(chart.norm(part) ** 2 for chart, part in parts)))
 
 
-def _newton_krylov(problem: _BestReplies) -> tuple[np.ndarray, int]:
-    """Solve gap(z) = 0 by Newton with GMRES on differences of the gap; returns the last point and the number of rounds.
+def _newton(problem: _BestReplies) -> tuple[np.ndarray, int]:
+    """Solve gap(z) = 0 by Newton's method with differences of the gap; returns the last point and the number of rounds.
 
     Below the goal it goes on while rounds still gain a factor of 4, down to rounding: closed-form replies are exact.
     """
     z = problem.coordinates(problem.replies(np.concatenate([chart.origin.ravel() for chart in problem.charts]))[0])
-    value, before = problem.gap(z), np.inf
+    value, before, matrix = problem.gap(z), np.inf, None
     for rounds in range(ROUNDS):
         now = problem.size(value)
         if now <= problem.rounding or (now <= problem.goal and now > 0.25 * before):
             return z, rounds
-        before = now
-        z, value = _damped(problem, z, value, _newton_direction(problem, z, value))
+        if len(z) > FEW:
+            direction = _krylov_direction(problem, z, value)
+        else:
+            matrix = _differences(problem, z, value) if matrix is None or now > 0.25 * before else matrix
+            direction = np.linalg.lstsq(matrix, -value)[0]
+        old, old_value, before = z, value, now
+        z, value = _damped(problem, z, value, direction)
+        if matrix is not None and not np.array_equal(z, old):
+            step = z - old
+            matrix = matrix + np.outer(value - old_value - matrix @ step, step) / (step @ step)
     return z, ROUNDS
 
 
-def _newton_direction(problem: _BestReplies, z: np.ndarray, value: np.ndarray) -> np.ndarray:
+def _differences(problem: _BestReplies, z: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Return the derivative of the gap, a column a coordinate."""
+    scale = DIFFERENCE * max(1.0, float(np.linalg.norm(z)))
+    return np.column_stack([(problem.gap(z + scale * unit) - value) / scale for unit in np.eye(len(z))])
+
+
+def _krylov_direction(problem: _BestReplies, z: np.ndarray, value: np.ndarray) -> np.ndarray:
     from scipy.sparse.linalg import LinearOperator, gmres
 
-    scale = 1e-7 * max(1.0, float(np.linalg.norm(z)))
+    scale = DIFFERENCE * max(1.0, float(np.linalg.norm(z)))
 
     def derivative(v: np.ndarray) -> np.ndarray:
         length = float(np.linalg.norm(v))

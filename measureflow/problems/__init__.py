@@ -7,7 +7,21 @@ from types import MappingProxyType
 from typing import Any
 
 from measureflow import _validate as check
-from measureflow.problems import games, gaussian, line, potentials
+from measureflow.problems import (
+    batches,
+    coupled,
+    dirac,
+    fast_critic,
+    fisher_rao,
+    games,
+    gaussian,
+    line,
+    mean_field,
+    modes,
+    potentials,
+    quadratic_gan,
+    stochastic,
+)
 from measureflow.problems.base import SCHEMES as SCHEMES
 from measureflow.problems.base import Printed as Printed
 from measureflow.problems.base import Problem as Problem
@@ -27,11 +41,42 @@ PROBLEMS: Mapping[str, Callable[..., Problem]] = MappingProxyType(
         "S10": line.energy_distance_to_uniform,
         "S12": line.lipschitz_critic,
         "S13": line.squared_wasserstein,
+        "F1": fisher_rao.linear_cost,
+        "F2": fisher_rao.relative_entropy,
+        "F4": fisher_rao.simplex_geometry,
         "G1": games.bilinear,
         "G2": games.linear_quadratic,
-        "G3": games.dirac_gan,
-        "G4": games.nonsaturating_dirac_gan,
+        "G3": dirac.dirac_gan,
+        "G4": dirac.nonsaturating_dirac_gan,
+        "G5": dirac.r1_dirac_gan,
+        "G6": dirac.damped_dirac_gan,
+        "G7": dirac.clipped_wgan,
+        "G8": dirac.gradient_penalty_wgan,
+        "G9": dirac.two_time_scales,
+        "G10": games.damped_bilinear,
+        "G11": mean_field.entropic_linear_quadratic,
+        "G12": quadratic_gan.variance_game,
+        "G13": fisher_rao.mode_weights,
+        "G14": fisher_rao.strategies,
         "G15": games.ring_gan,
+        "G17": modes.hopping,
+        "G18": coupled.double_well_cycle,
+        "G21": coupled.pursuit,
+        "G22": coupled.cooperation,
+        "G23": coupled.unbounded_coupling,
+        "G24": coupled.explicit_coupling,
+        "M2": modes.ring_law,
+        "D9": modes.fast_critic,
+        "N1": stochastic.noisy_descent,
+        "N2": stochastic.noisy_rotation,
+        "N3": batches.batched_energy_distance,
+        "N4": batches.batched_wasserstein,
+        "N5": stochastic.noisy_dirac_gan,
+        "7.2 chi2": fast_critic.chi_squared,
+        "7.2 JS": fast_critic.jensen_shannon,
+        "7.2 NS": fast_critic.non_saturating,
+        "7.2 MMD": fast_critic.unit_ball,
+        "3.7": mean_field.entropy_exchange,
     }
 )
 

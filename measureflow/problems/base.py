@@ -12,8 +12,8 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow.energies import Energy
 from measureflow.games import AbstractGame
-from measureflow.metrics import distance
-from measureflow.schemes import COUPLINGS, JKO, Explicit, Scheme
+from measureflow.metrics import Metric, distance
+from measureflow.schemes import BDF2, JKO, RK2, RK4, VIM, Explicit, Mirror, Scheme
 from measureflow.solution import Solution
 from measureflow.solve import solve
 from measureflow.states import State
@@ -26,8 +26,17 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     {
         "jko": JKO(),
         "explicit": Explicit(),
-        **{name: JKO(name) for name in COUPLINGS},
-        **{f"explicit {name}": Explicit(name) for name in COUPLINGS},
+        **{name: JKO(name) for name in JKO.couplings},
+        **{f"explicit {name}": Explicit(name) for name in Explicit.couplings},
+        "vim": VIM(),
+        **{f"vim {name}": VIM(name) for name in VIM.couplings},
+        "bdf2": BDF2(),
+        **{f"bdf2 {name}": BDF2(name) for name in BDF2.couplings},
+        "rk2": RK2(),
+        "rk4": RK4(),
+        **{f"mirror {name}": Mirror(name) for name in Mirror.couplings},
+        "mirror": Mirror(),
+        "implicit mirror": Mirror(implicit=True),
     }
 )
 """The schemes by the names that `Problem.exact_step` and `Problem.factors` use."""
@@ -114,6 +123,8 @@ class Problem:
         Name -> number that a formula of theory.md gives: periods, speeds, thresholds.
     reference : mapping
         Name -> `Printed` number of theory.md.
+    metrics : tuple of Metric or None
+        The metric of each player; None stands for the state's own, as in `solve`.
 
     Examples
     --------
@@ -137,6 +148,7 @@ class Problem:
     factors: Mapping[str, Factor] = field(default_factory=dict)
     constants: Mapping[str, float] = field(default_factory=dict)
     reference: Mapping[str, Printed] = field(default_factory=dict)
+    metrics: tuple[Metric | None, ...] | None = None
 
     @property
     def is_game(self) -> bool:
@@ -168,7 +180,8 @@ class Problem:
         """
         method = named_scheme(scheme)
         span = (self.t_span[0], self.t_span[1] if t is None else t)
-        return solve(self.problem, self.initial, span, tau, scheme=method, speeds=self.speeds, **options)
+        known: dict[str, Any] = {"speeds": self.speeds, "metric": self.metrics}
+        return solve(self.problem, self.initial, span, tau, scheme=method, **(known | options))
 
     def error(self, sol: Solution, row: int = -1) -> float:
         """Return the distance of a computed state from the exact flow, by default at the last time.
@@ -180,7 +193,11 @@ class Problem:
         """
         if self.exact is None:
             raise ValueError(f"no exact flow is known for the problem {self.label}")
-        return distance_between(sol.states[row], self.exact(float(sol.t[row])))
+        return self.distance(sol.states[row], self.exact(float(sol.t[row])))
+
+    def distance(self, a: Any, b: Any) -> float:
+        """Return the distance of two states, or the product distance of two tuples of states, in the metrics of the problem."""
+        return distance_between(a, b, self.metrics)
 
     def __repr__(self) -> str:
         """Return label and title."""
@@ -194,8 +211,8 @@ def named_scheme(scheme: str | Scheme) -> Scheme:
     return SCHEMES[check.choice("scheme", scheme, tuple(SCHEMES))]
 
 
-def distance_between(a: Any, b: Any) -> float:
-    """Return the natural distance of two states, or the product distance of two tuples of states.
+def distance_between(a: Any, b: Any, metrics: tuple[Metric | None, ...] | None = None) -> float:
+    """Return the distance of two states, or the product distance of two tuples of states; None is the natural metric.
 
     Examples
     --------
@@ -204,5 +221,6 @@ def distance_between(a: Any, b: Any) -> float:
     5.0
     """
     if isinstance(a, State):
-        return distance(a, b)
-    return float(np.sqrt(sum(distance(x, y) ** 2 for x, y in zip(a, b, strict=True))))
+        return distance(a, b, metrics[0] if metrics else None)
+    pairs = zip(a, b, metrics or (None,) * len(a), strict=True)
+    return float(np.sqrt(sum(distance(x, y, metric) ** 2 for x, y, metric in pairs)))

@@ -1,17 +1,18 @@
-"""Dual flows with exact orbits: bilinear and linear-quadratic games, Dirac-GANs, a GAN on the ring (theory, 6 to 9)."""
+"""Dual flows with exact orbits: bilinear and linear-quadratic games, a GAN on the ring (theory, 6 to 9)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from measureflow import _validate as check
-from measureflow.games import GAN, Bilinear, DiracGAN, FeatureCritic, LinearQuadratic, Ridge
+from measureflow.games import GAN, Bilinear, Consensus, FeatureCritic, LinearQuadratic, Ridge, Unrolled
 from measureflow.problems.base import ExactStep, Factor, Printed, Problem
+from measureflow.problems.rotation import MATRICES, MULTIPLIERS
 from measureflow.recipes import named
-from measureflow.schemes import Explicit
 from measureflow.states import Particles, State, Vector
 
 Pair = tuple[Any, Any]
@@ -23,10 +24,6 @@ RING = {
     (6.0, 0.5): ("0", "2"),
 }
 """Printed wave speed and size of the critic of G15 by (eta, beta)."""
-
-
-def _radius(states: Pair) -> float:
-    return float(np.hypot(states[0].values[0], states[1].values[0]))
 
 
 def _always(number: float) -> Callable[[Any], float]:
@@ -89,40 +86,66 @@ def _rotation_schemes(
 ) -> tuple[dict[str, ExactStep], dict[str, Factor]]:
     """Return steps and multipliers of the table of section 6, kappa = frequency * tau."""
 
-    def matrix(name: str, k: float) -> np.ndarray:
-        turn = np.array([[0.0, -k], [k, 0.0]])
-        eye = np.eye(2)
-        return {
-            "simultaneous": eye + turn,
-            "alternating": eye + turn - np.diag([0.0, k * k]),
-            "symmetric": (1.0 - 0.5 * k * k) * eye + turn + np.array([[0.0, 0.25 * k**3], [0.0, 0.0]]),
-            "implicit": (eye + turn) / (1.0 + k * k),
-            "extragradient": eye + turn + turn @ turn,
-        }[name]
+    def step(matrix: Callable[[float], np.ndarray]) -> ExactStep:
+        return lambda states, tau: turned(states, matrix(frequency * tau))
 
-    def multiplier(name: str, k: float) -> complex:
-        turning = complex(1.0 - k**2 / 2.0 + 1j * k * np.sqrt(complex(1.0 - k**2 / 4.0)))
-        return {
-            "simultaneous": 1.0 + 1j * k,
-            "alternating": turning,
-            "symmetric": turning,
-            "implicit": 1.0 / (1.0 - 1j * k),
-            "extragradient": 1.0 + 1j * k - k**2,
-            "optimistic": complex(0.5 * (1.0 + 2j * k + np.sqrt(complex(1.0 - 4.0 * k**2)))),
-        }[name]
+    def factor(multiplier: Factor) -> Factor:
+        return lambda tau: multiplier(frequency * tau)
 
-    def step(name: str) -> ExactStep:
-        return lambda states, tau: turned(states, matrix(name, frequency * tau))
+    steps = {name: step(matrix) for name, matrix in MATRICES.items()}
+    return steps, {name: factor(multiplier) for name, multiplier in MULTIPLIERS.items()}
 
-    def factor(name: str) -> Factor:
-        return lambda tau: multiplier(name, frequency * tau)
 
-    def spelled(names: tuple[str, ...]) -> list[tuple[str, str]]:
-        return [(f"{prefix}{name}", name) for name in names for prefix in ("", "explicit ")]
+def damped_bilinear(
+    omega: float = 1.0,
+    unrolled: int = 0,
+    eta: float = 0.1,
+    consensus: float = 0.2,
+    start: tuple[float, float] = (1.0, 0.5),
+    t: float = 3.0,
+) -> Problem:
+    """G10: J = omega x y with a generator that foresees `unrolled` critic steps of size eta, or, if 0, a consensus term.
 
-    one_step = ("simultaneous", "alternating", "symmetric", "implicit", "extragradient")
-    factors = {key: factor(name) for key, name in spelled((*one_step, "optimistic"))}
-    return {key: step(name) for key, name in spelled(one_step)}, factors
+    The flow is linear: z' = -[[a, omega], [-omega, b]] z with a = 2 K eta omega^2, b = 0, or a = b = gamma omega^2; its
+    eigenvalues are -K eta omega^2 +- sqrt(K^2 eta^2 omega^4 - omega^2), and -gamma omega^2 +- i omega.
+    """
+    from scipy.linalg import expm
+
+    steps, gamma = check.integer("unrolled", unrolled, least=0), check.scalar("consensus", consensus, least=0.0)
+    foresight = 2.0 * steps * check.scalar("eta", eta, above=0.0) * omega**2
+    a, b = (foresight, 0.0) if steps else (gamma * omega**2, gamma * omega**2)
+    field = -np.array([[a, omega], [-omega, b]])
+    root = complex(-0.5 * (a + b) + np.sqrt(complex(0.25 * (a - b) ** 2 - omega**2)))
+    x0, y0 = start
+
+    def moved(matrix: np.ndarray, states: Pair) -> Pair:
+        x, y = matrix @ [states[0].values[0], states[1].values[0]]
+        return Vector(x), Vector(y)
+
+    def step(order: int) -> ExactStep:
+        return lambda states, tau: moved(_taylor(tau * field, order), states)
+
+    def factor(order: int) -> Factor:
+        return lambda tau: complex(_taylor(np.array([[tau * root]]), order)[0, 0])
+
+    orders = {"explicit": 1, "explicit simultaneous": 1, "rk2": 2, "rk4": 4}
+    return Problem(
+        label="G10",
+        title=f"bilinear game, {f'{steps} critic steps unrolled' if steps else f'consensus term {gamma:g}'}",
+        source="theory.md, 6 and 9.4 G10; Metz et al., arXiv 1611.02163; Mescheder et al., arXiv 1705.10461",
+        problem=Unrolled(Bilinear(omega), steps, eta) if steps else Consensus(Bilinear(omega), gamma),
+        initial=(Vector(x0), Vector(y0)),
+        t_span=(0.0, t),
+        exact=lambda time: moved(expm(field * time), (Vector(x0), Vector(y0))),
+        exact_step={name: step(n) for name, n in orders.items()},
+        factors={name: factor(n) for name, n in orders.items()},
+        constants={"growth": root.real, "frequency": abs(root.imag)},
+    )
+
+
+def _taylor(z: np.ndarray, order: int) -> np.ndarray:
+    """Return the Taylor polynomial of exp(z) for a square matrix z."""
+    return np.asarray(sum(np.linalg.matrix_power(z, n) / math.factorial(n) for n in range(order + 1)))
 
 
 def linear_quadratic(P: Any = 0.3, C: Any = 2.0, Q: Any = 0.3, start: tuple[Any, Any] = (1.0, 1.0), t: float = 1.0) -> Problem:
@@ -206,90 +229,6 @@ def _damped_factors(a: float, c: float) -> dict[str, Factor]:
         "implicit": lambda tau: 1.0 / (1.0 + a * tau - 1j * c * tau),
         "explicit simultaneous": lambda tau: 1.0 - a * tau + 1j * c * tau,
     }
-
-
-def dirac_gan(r2: float = 1.0, t: float | None = None) -> Problem:
-    """G3: the Dirac-GAN: theta^2 + psi^2 = r2 is conserved, the period is 2 pi (1 + I_0(r2/2)).
-
-    The angle solves t = phi + int exp((r2/2) sin 2u) du, a Bessel series. Starts at theta = psi.
-    """
-    from scipy.special import iv
-
-    r2 = check.scalar("r2", r2, above=0.0)
-    side = float(np.sqrt(r2 / 2.0))
-    period = float(2.0 * np.pi * (1.0 + iv(0, r2 / 2.0)))
-    angle = _dirac_angle(r2 / 2.0, period)
-
-    def flow(time: float) -> Pair:
-        phi = angle(time)
-        return Vector(np.sqrt(r2) * np.cos(phi)), Vector(np.sqrt(r2) * np.sin(phi))
-
-    periods = {0.5: "12.66492955", 1.0: "12.96524840", 2.0: "14.23811183"}
-    reference = {"period": Printed(periods[r2], _always(period), 0.0)} if r2 in periods else {}
-    if r2 == 2.0:
-        reference |= _final_radii({"SIM": "3.09695", "ALT1": "1.42102", "ALT5": "1.84527"})
-    return Problem(
-        label="G3",
-        title=f"Dirac-GAN, r^2 = {r2:g}",
-        source="theory.md, 7.1 and 9.4 G3; Mescheder et al., arXiv 1801.04406",
-        problem=DiracGAN("gan"),
-        initial=(Vector(side), Vector(side)),
-        t_span=(0.0, period if t is None else t),
-        exact=flow,
-        invariants={"radius": _radius},
-        constants={"period": period},
-        reference=reference,
-    )
-
-
-def _final_radii(digits: dict[str, str]) -> dict[str, Printed]:
-    """Return the radii after 500 steps of size .2 from (1, 1), generator first (theory, section 11)."""
-    schemes = {
-        "SIM": Explicit("simultaneous"),
-        "ALT1": Explicit("alternating"),
-        "ALT5": Explicit("alternating", inner_steps=(1, 5)),
-    }
-    return {f"final radius, {key}": Printed(text, _radius, 100.0, schemes[key], 0.2) for key, text in digits.items()}
-
-
-def _dirac_angle(a: float, period: float) -> Callable[[float], float]:
-    """Return the angle phi(t), phi(0) = pi/4, of dphi/dt = 1 / (1 + exp(a sin 2 phi))."""
-    from scipy.optimize import brentq
-    from scipy.special import iv
-
-    # exp(a sin v) = I_0 + 2 sum (-1)^k I_{2k+1} sin((2k+1) v) + 2 sum (-1)^k I_{2k} cos(2k v), integrated at v = 2 phi
-    orders = np.arange(1, 60 + int(4.0 * a))
-    odd = orders % 2 == 1
-    terms = (-1.0) ** (orders // 2) * iv(orders, a) / orders
-
-    def clock(phi: float) -> float:
-        waves = np.where(odd, -np.cos(2.0 * orders * phi), np.sin(2.0 * orders * phi))
-        return float(period / (2.0 * np.pi) * phi + terms @ waves)
-
-    begin = np.pi / 4.0
-    origin = clock(begin)
-
-    def angle(time: float) -> float:
-        turns, rest = divmod(time, period)
-        bracket = begin - 1e-9, begin + 2.0 * np.pi + 1e-9
-        phi = brentq(lambda phi: clock(phi) - origin - rest, *bracket, xtol=1e-15, rtol=1e-15)
-        return float(phi + 2.0 * np.pi * turns)
-
-    return angle
-
-
-def nonsaturating_dirac_gan(t: float = 100.0) -> Problem:
-    """G4: the Dirac-GAN with the non-saturating loss: r^2 decays like 1/(1/r_0^2 + t/8); no closed flow is known."""
-    return Problem(
-        label="G4",
-        title="non-saturating Dirac-GAN",
-        source="theory.md, 7.1 and 9.4 G4; Mescheder et al., arXiv 1801.04406",
-        problem=DiracGAN("nsgan"),
-        initial=(Vector(1.0), Vector(1.0)),
-        t_span=(0.0, t),
-        constants={"limit of t r^2": 8.0},
-        reference=_final_radii({"SIM": ".64021", "ALT1": ".28392", "ALT5": ".13888"}),
-    )
 
 
 def ring_gan(eta: float = 1.0, beta: float = 0.6, modes: int = 2, t: float = 5.0) -> Problem:

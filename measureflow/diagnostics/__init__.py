@@ -1,0 +1,6 @@
+"""Diagnostics of computed flows: energy balance, duality gap, linearisation, averages, invariants."""
+
+from measureflow.diagnostics.averages import Averages as Averages
+from measureflow.diagnostics.balance import Balance as Balance
+from measureflow.diagnostics.linearisation import Linearisation as Linearisation
+from measureflow.diagnostics.questions import Diagnosed as Diagnosed

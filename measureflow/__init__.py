@@ -4,6 +4,8 @@ from measureflow import energies as energies
 from measureflow import games as games
 from measureflow import problems as problems
 from measureflow._version import __version__ as __version__
+from measureflow.ensembles import Ensemble as Ensemble
+from measureflow.ensembles import ensemble as ensemble
 from measureflow.errors import CallbackError as CallbackError
 from measureflow.errors import ConvergenceError as ConvergenceError
 from measureflow.errors import FlowInterrupt as FlowInterrupt
@@ -11,13 +13,21 @@ from measureflow.errors import MeasureflowError as MeasureflowError
 from measureflow.errors import RunLockedError as RunLockedError
 from measureflow.errors import UnsupportedError as UnsupportedError
 from measureflow.metrics import Euclidean as Euclidean
+from measureflow.metrics import FisherRao as FisherRao
 from measureflow.metrics import Metric as Metric
 from measureflow.metrics import Sobolev as Sobolev
 from measureflow.metrics import Wasserstein as Wasserstein
 from measureflow.metrics import distance as distance
+from measureflow.portraits import phase_portrait as phase_portrait
 from measureflow.proximal import proximal as proximal
+from measureflow.schemes import BDF2 as BDF2
 from measureflow.schemes import JKO as JKO
+from measureflow.schemes import RK2 as RK2
+from measureflow.schemes import RK4 as RK4
+from measureflow.schemes import VIM as VIM
 from measureflow.schemes import Explicit as Explicit
+from measureflow.schemes import Langevin as Langevin
+from measureflow.schemes import Mirror as Mirror
 from measureflow.schemes import Scheme as Scheme
 from measureflow.solution import Solution as Solution
 from measureflow.solution import load as load
@@ -37,19 +47,27 @@ from measureflow.taylor import TaylorCheck as TaylorCheck
 from measureflow.taylor import check_gradient as check_gradient
 
 __all__ = [
+    "BDF2",
     "JKO",
+    "RK2",
+    "RK4",
+    "VIM",
     "CallbackError",
     "ConvergenceError",
+    "Ensemble",
     "Euclidean",
     "Explicit",
     "Field",
+    "FisherRao",
     "FlowInterrupt",
     "Gaussian",
     "Grid",
     "Histogram",
+    "Langevin",
     "Law",
     "MeasureflowError",
     "Metric",
+    "Mirror",
     "Particles",
     "Quantiles",
     "RunLockedError",
@@ -65,8 +83,10 @@ __all__ = [
     "check_gradient",
     "distance",
     "energies",
+    "ensemble",
     "games",
     "load",
+    "phase_portrait",
     "problems",
     "proximal",
     "resume",

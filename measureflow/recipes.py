@@ -16,8 +16,9 @@ from measureflow import _validate as check
 from measureflow import energies as e
 from measureflow import games as g
 from measureflow.errors import UnsupportedError
-from measureflow.metrics import Euclidean, Sobolev, Wasserstein
-from measureflow.schemes import JKO, Explicit
+from measureflow.games.quadratic_critic import monomial_slopes, monomials
+from measureflow.metrics import Euclidean, FisherRao, Sobolev, Wasserstein
+from measureflow.schemes import BDF2, JKO, RK2, RK4, VIM, Explicit, Langevin, Mirror
 from measureflow.states import Field, Gaussian, Grid, Histogram, Particles, Quantiles, Vector
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,12 +37,23 @@ ARGUMENTS: dict[type, str] = {
     Wasserstein: "p method epsilon projections seed",
     Euclidean: "",
     Sobolev: "order",
-    JKO: "coupling inner_steps tolerance=tolerance.residual max_iterations=tolerance.max_iterations",
-    Explicit: "coupling inner_steps",
+    FisherRao: "",
+    JKO: "coupling inner_steps unrolled tolerance=tolerance.residual max_iterations=tolerance.max_iterations",
+    VIM: "coupling inner_steps tolerance=tolerance.residual max_iterations=tolerance.max_iterations",
+    BDF2: "coupling tolerance=tolerance.residual max_iterations=tolerance.max_iterations",
+    Explicit: "coupling inner_steps unrolled",
+    RK2: "",
+    RK4: "",
+    Langevin: "temperature coupling seed",
+    Mirror: "coupling inner_steps implicit tolerance=tolerance.residual max_iterations=tolerance.max_iterations",
     e.Box: "lo hi",
-    e.MMD: "target kernel",
+    e.CellPotential: "values constant",
+    e.MMD: "target kernel squared",
     e.EnergyDistance: "target",
     e.KL: "target",
+    e.ChiSquared: "target",
+    e.JensenShannon: "target",
+    e.NonSaturating: "target",
     e.Entropy: "temperature",
     e.PowerEntropy: "m",
     e.Function: "f grad convexity",
@@ -59,16 +71,38 @@ ARGUMENTS: dict[type, str] = {
     g.ZeroSum: "payoff",
     g.FeatureCritic: "features gradient",
     g.NeuronCritic: "activation dtype",
-    g.DiracGAN: "variant",
-    g.GAN: "target loss critic penalty",
+    g.DiracGAN: "variant clip gradient_penalty r1 instance_noise consensus",
+    g.GAN: "target loss critic generator penalty pack instance_noise",
+    g.MLPGenerator: "latent dim widths activation dtype",
+    g.MLPCritic: "widths activation dtype",
+    g.RKHSCritic: "kernel centres",
+    g.FieldCritic: "grid order",
+    g.FastCritic: "game size",
+    g.LawGenerator: "",
     g.Ridge: "beta",
-    g.KernelGame: "k grad_x grad_y clip",
+    g.R1: "gamma",
+    g.R2: "gamma",
+    g.GradientPenalty: "weight slope one_sided where",
+    g.Clip: "bound",
+    g.SpectralBound: "bound",
+    g.KernelGame: "k grad_x grad_y clip translation_invariant",
     g.Bilinear: "C",
     g.LinearQuadratic: "P C Q",
+    g.Unrolled: "game steps size metric",
+    g.Consensus: "game gamma",
+    g.Regularised: "game energies",
+    g.MatrixGame: "A",
+    g.ModeWeights: "target beta",
+    g.QuadraticGame: "P C Q D",
+    g.Noisy: "game deviations",
+    g.Pursuit: "cooperative",
 }
-METRICS = ("Wasserstein", "Euclidean", "Sobolev")
+METRICS = ("Wasserstein", "Euclidean", "Sobolev", "FisherRao")
 CLASSES: Mapping[str, type] = {kind.__name__: kind for kind in ARGUMENTS}
-FUNCTIONS: dict[str, Callable[..., Any]] = {}
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "linear and quadratic monomials": monomials,
+    "slopes of linear and quadratic monomials": monomial_slopes,
+}
 """The package's own functions that energies and critics may hold, by the names they have in files."""
 
 

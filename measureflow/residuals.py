@@ -99,14 +99,19 @@ def _energy_identity(sol: Solution, k: int, player: int) -> float:
     return float(energy.value(new) - energy.value(old) + moved**2 / (2.0 * tau) + 0.5 * tau * slope**2)
 
 
-def _degiorgi_identity(sol: Solution, k: int, player: int) -> float:
-    energy, metric, old, new, tau = _setting(sol, k, player)
+def variational_dissipation(sol: Solution, k: int, player: int) -> float:
+    """Return d(x, x+)^2/(2 tau) + int_0^tau d(x, x~_delta)^2/(2 delta^2) d delta of one step (theory, 4.3)."""
+    _, metric, old, new, tau = _setting(sol, k, player)
     deltas = 0.5 * tau * (NODES + 1.0)
     eta = sol.players.speeds[player]
     speeds = [minimizing_step(sol, k, player, delta / eta).distance / delta for delta in deltas]
     integral = 0.5 * tau * float(WEIGHTS @ (0.5 * np.square(speeds)))
-    moved = metric.labelled_distance(old, new)
-    return float(energy.value(new) + moved**2 / (2.0 * tau) + integral - energy.value(old))
+    return float(metric.labelled_distance(old, new) ** 2 / (2.0 * tau) + integral)
+
+
+def _degiorgi_identity(sol: Solution, k: int, player: int) -> float:
+    energy, _, old, new, _ = _setting(sol, k, player)
+    return float(energy.value(new) + variational_dissipation(sol, k, player) - energy.value(old))
 
 
 def _test_states(sol: Solution, test_states: Any) -> list[tuple[Any, ...]]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow import archive
+from measureflow.diagnostics import Diagnosed
 from measureflow.errors import UnsupportedError
 from measureflow.residuals import Residuals, minimizing_step, step_residuals
 from measureflow.rows import MemoryRows, Rows, StateList
@@ -19,7 +20,7 @@ from measureflow.status import Outcome, Status
 
 
 @final
-class Solution:
+class Solution(Diagnosed):
     """A computed flow: states, energies and speeds at the saved times.
 
     Attributes

@@ -41,7 +41,7 @@ def solve(
     speeds: Sequence[float] | float | None = None,
     rtol: float = 1e-3,
     atol: float = 1e-6,
-    batch: int | None = None,
+    batch: Any = None,
     seed: int | None = None,
     save_at: Any = None,
     events: Any = (),
@@ -62,7 +62,7 @@ def solve(
     tau : float or "auto"
         Step, positive. If it does not divide the time span, the last step is shorter. "auto" chooses steps by step doubling: two
         half steps are kept if a whole step ends near them.
-    scheme : {"jko", "explicit"} or Scheme
+    scheme : {"jko", "vim", "bdf2", "explicit", "rk2", "rk4"} or Scheme
         An object sets the coupling of the players and other options, as in ``JKO("alternating")``.
     metric : Metric or sequence of Metric, optional
         For each player; None is the states' own: W2 for laws, Euclidean for `Vector`, L2 for `Field`.
@@ -72,8 +72,9 @@ def solve(
         For tau="auto": the error of a step of size tau may be ``atol * tau + rtol * distance``, with the distance that the step
         moves, in the product metric sqrt(sum d_i^2 / speed_i). Errors of all steps so add up to at most atol times the time span
         plus rtol times the length of the curve.
-    batch : int, optional
-        Draw this many atoms of the target, anew in each step and without replacement.
+    batch : int or (int or None, int or None), optional
+        Draw this many atoms of the target, anew in each step and without replacement; a pair (target, own) also lets every player
+        see only so many random atoms of the other players' `Particles`, or of the latent law of an `MLPGenerator`.
     seed : int, optional
         Makes the mini-batches reproducible; needed with `batch`.
     save_at : int or array_like, optional
@@ -133,7 +134,8 @@ def solve(
     method = _scheme(scheme)
     if method.inner_steps is not None and len(method.inner_steps) != len(players):
         raise ValueError(f"inner_steps must have {len(players)} entries, one for each player, got {method.inner_steps}")
-    steps = stepping(*_span(t_span), tau, rtol, atol, players, method.order)
+    steps = stepping(*_span(t_span), tau, rtol, atol, players, method.order_for(len(players)))
+    method.check_steps(isinstance(steps, AdaptiveSteps))
     seed = None if seed is None else check.seed("seed", seed)
     batches = _batches(players.game, batch, seed)
     job = Job(players, method, single, states, steps, _save_at(save_at, steps), checked_events(events), batches)
@@ -258,15 +260,21 @@ def _batches(game: AbstractGame, batch: Any, seed: int | None) -> Any:
     """Return the function step -> game against a random part of the target, or None."""
     if batch is None:
         return None
-    size = check.integer("batch", batch, least=1)
+    pair = batch if isinstance(batch, (tuple, list)) else (batch, None)
+    pair = check.entries("batch", pair, 2, "atoms of the target and of the players, integers or None")
+    target, own = (None if size is None else check.integer("batch", size, least=1) for size in pair)
     if seed is None:
         raise ValueError("seed must be given with batch, so that the run can be repeated")
+    if own is not None and game.players == 1:
+        raise ValueError(f"batch must be one number for a problem of one player, who sees no other, got {check.show(batch)}")
 
     def draw(k: int) -> AbstractGame | None:
-        return game.minibatch(size, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(k,))))
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(k,)))
+        drawn = game if target is None else game.minibatch(target, rng)
+        return drawn if drawn is None or own is None else drawn.thinned(own, rng)
 
     if draw(0) is None:
-        raise ValueError(f"batch must be None for a problem without a target of atoms, got {size}")
+        raise ValueError(f"batch must be None for a problem without a target of atoms, got {check.show(batch)}")
     return draw
 
 

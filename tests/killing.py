@@ -85,6 +85,11 @@ def event(function: Callable[[float, Any], float], terminal: bool = False, direc
     return watched
 
 
+def shares(cells: int, seed: int) -> mf.Histogram:
+    masses = np.random.default_rng(seed).random(cells) + 0.1
+    return mf.Histogram(masses / masses.sum(), mf.Grid([(0.0, 1.0)], cells))
+
+
 def pair(x: Any, y: Any) -> tuple[mf.Vector, mf.Vector]:
     return mf.Vector(x), mf.Vector(y)
 
@@ -165,6 +170,53 @@ def _() -> dict[str, Any]:
     return flow(e.Entropy() + e.Quadratic(), start, 0.1, 0.00075)
 
 
+@case("network GAN, batches of both sides")
+def _() -> dict[str, Any]:
+    generator, critic = g.MLPGenerator(cloud(40, 2, 0), 2, (6,)), g.MLPCritic((8, 5))
+    penalty = [g.R1(0.1), g.GradientPenalty(0.2), g.Clip(2.0)]
+    game = g.GAN(cloud(30, 2, 1), "non-saturating", critic=critic, generator=generator, penalty=penalty, pack=2)
+    start = generator.initial(0), game.admissible(critic.initial(4, 1))
+    return flow(game, start, 1.0, 0.015, scheme=mf.Explicit("alternating"), batch=(20, 15), seed=3)
+
+
+@case("field critic, H1")
+def _() -> dict[str, Any]:
+    grid = mf.Grid([(-4.0, 4.0), (-4.0, 4.0)], (9, 8))
+    game = g.GAN(cloud(30, 2, 1), "hinge", critic=g.FieldCritic(grid, 1.0), penalty=g.Ridge(0.5))
+    start = cloud(20, 2, 0), mf.Field(np.zeros((9, 8)), grid)
+    return flow(game, start, 1.0, 0.02, scheme="explicit", metric=(None, mf.Sobolev(1)), batch=(None, 7), seed=1)
+
+
+@case("histogram, Fisher-Rao")
+def _() -> dict[str, Any]:
+    start = shares(9, 3)
+    return flow(e.KL(shares(9, 4)) + e.Quadratic(), start, 1.0, 0.007, metric=mf.FisherRao())
+
+
+@case("mirror, implicit")
+def _() -> dict[str, Any]:
+    energy = e.Entropy(0.3) + e.MMD(cloud(5, 1, 0), "gaussian")
+    return flow(energy, shares(9, 3), 1.0, 0.01, scheme=mf.Mirror(implicit=True), metric=mf.FisherRao())
+
+
+@case("matrix game, mirror")
+def _() -> dict[str, Any]:
+    game = g.MatrixGame(np.random.default_rng(0).normal(size=(3, 4)))
+    return flow(game, (shares(3, 1), shares(4, 2)), 2.0, 0.015, scheme=mf.Mirror("optimistic"), metric=mf.FisherRao())
+
+
+@case("mode weights")
+def _() -> dict[str, Any]:
+    start = shares(4, 1), mf.Vector(np.zeros(4))
+    return flow(g.ModeWeights(shares(4, 0), 0.2), start, 2.0, 0.015, metric=(mf.FisherRao(), None), speeds=(1.0, 2.0))
+
+
+@case("regularised laws")
+def _() -> dict[str, Any]:
+    game = g.Regularised(g.LinearQuadratic(1.0, 2.0, 0.5), [e.Entropy(0.3), e.Entropy()])
+    return flow(game, (mf.Gaussian(1.0, 2.0), mf.Gaussian(0.0, 0.1)), 1.0, 0.01, scheme=mf.JKO("alternating"))
+
+
 @case("bilinear, simultaneous")
 def _() -> dict[str, Any]:
     return flow(g.Bilinear([[1.0, 0.5], [0.0, 2.0]]), pair([1.0, 0.0], [0.3, -1.0]), 2.0, 0.01, scheme="explicit")
@@ -194,6 +246,84 @@ def _() -> dict[str, Any]:
 def _() -> dict[str, Any]:
     watched = [event(lambda t, z: z[1].values[0]), event(lambda t, z: z[0].values[0] + 0.5, terminal=True, direction=-1.0)]
     return flow(g.DiracGAN("wgan"), pair(1.0, -0.2), 9.0, 0.01, scheme=mf.Explicit("alternating"), events=watched)
+
+
+@case("bilinear, noisy")
+def _() -> dict[str, Any]:
+    game = g.Noisy(g.Bilinear(np.eye(2)), ([0.5, 1.0], [0.0, 0.3]))
+    return flow(game, pair([1.0, 0.0], [0.3, -1.0]), 1.0, 0.007, scheme=mf.Explicit("alternating"), batch=4, seed=11)
+
+
+@case("quadratic game, cooperative")
+def _() -> dict[str, Any]:
+    return flow(g.QuadraticGame(1.0, -0.7, 0.5, -1.2), pair(1.0, 0.3), 1.0, 0.007, scheme=mf.JKO("symmetric"))
+
+
+@case("pursuit")
+def _() -> dict[str, Any]:
+    start = mf.Quantiles(np.linspace(-1.0, 1.0, 5) ** 3)
+    return flow(g.Pursuit(), (start, mf.Quantiles(2.0 + 2.0 * start.values)), 0.5, 0.007, scheme="explicit")
+
+
+@case("bilinear, second order")
+def _() -> dict[str, Any]:
+    return flow(g.Bilinear([[1.0, 0.5], [0.0, 2.0]]), pair([1.0, 0.0], [0.3, -1.0]), 1.0, 0.007, scheme=mf.VIM("optimistic"))
+
+
+@case("bdf2 of games")
+def _() -> dict[str, Any]:
+    return flow(g.LinearQuadratic(0.5, 1.5, 0.2), pair(1.0, 0.3), 1.0, 0.007, scheme=mf.BDF2("optimistic"), speeds=(1.0, 2.0))
+
+
+@case("bdf2 of quantiles")
+def _() -> dict[str, Any]:
+    start = mf.Quantiles(np.linspace(-1.0, 2.0, 9) ** 3)
+    return flow(e.Entropy(0.5) + e.Quadratic(), start, 1.0, 0.009, scheme="bdf2")
+
+
+@case("vim of a gaussian, auto")
+def _() -> dict[str, Any]:
+    start = mf.Gaussian([1.0, 2.0], [[2.0, 0.3], [0.3, 0.5]])
+    return flow(e.Entropy() + e.Quadratic(), start, 1.0, "auto", scheme="vim", rtol=1e-5, atol=1e-8)
+
+
+@case("rk4 of a Dirac-GAN")
+def _() -> dict[str, Any]:
+    return flow(g.DiracGAN("gan"), pair(1.0, 0.2), 2.0, 0.015, scheme="rk4")
+
+
+@case("adjoint steps")
+def _() -> dict[str, Any]:
+    return flow(g.DiracGAN("gan"), pair(1.0, 0.2), 2.0, 0.015, scheme=mf.JKO("adjoint"))
+
+
+@case("langevin")
+def _() -> dict[str, Any]:
+    scheme = mf.Langevin((0.3, 0.0), "alternating", seed=5)
+    return flow(g.Bilinear(1.0), (cloud(7, 1, 0), mf.Vector(0.5)), 1.0, 0.007, scheme=scheme)
+
+
+@case("unrolled steps")
+def _() -> dict[str, Any]:
+    return flow(g.Bilinear(1.0), pair(1.0, 0.5), 1.0, 0.01, scheme=mf.Explicit("alternating", unrolled=3), speeds=(1.0, 2.0))
+
+
+@case("unrolled with consensus")
+def _() -> dict[str, Any]:
+    game = g.Consensus(g.Unrolled(g.DiracGAN("gan"), 2, 0.1), 0.3)
+    return flow(game, pair(1.0, 0.5), 1.0, 0.02, scheme="explicit")
+
+
+@case("dirac, gradient penalty")
+def _() -> dict[str, Any]:
+    game, start = g.DiracGAN("wgan", gradient_penalty=(0.7, 1.0)), pair(1.0, 0.2)
+    return flow(game, start, 6.0, 0.05, scheme=mf.JKO("alternating", inner_steps=(1, 2)))
+
+
+@case("dirac, regularised")
+def _() -> dict[str, Any]:
+    game = g.DiracGAN("nsgan", clip=1.5, r1=0.3, instance_noise=0.5, consensus=0.4)
+    return flow(game, pair(1.0, 0.2), 1.0, 0.01, scheme=mf.Explicit("alternating"), speeds=(1.0, 3.0))
 
 
 def neurons(penalty: float = 0.5) -> tuple[Any, Any]:

@@ -202,7 +202,7 @@ refuse("Wasserstein", "epsilon", lambda v: mf.Wasserstein(epsilon=v), POSITIVE)
 refuse("Wasserstein", "projections", lambda v: mf.Wasserstein(projections=v), COUNT)
 refuse("Wasserstein", "seed", lambda v: mf.Wasserstein(seed=v), INTEGER, too_large=2**32)
 refuse("Sobolev", "order", lambda v: mf.Sobolev(v), NUMBER)
-for metric, state in ((W2, PLANE), (mf.Euclidean(), VECTOR), (mf.Sobolev(), FIELD)):
+for metric, state in ((W2, PLANE), (mf.Euclidean(), VECTOR), (mf.Sobolev(), FIELD), (mf.FisherRao(), HISTOGRAM)):
     kind = type(metric).__name__
     refuse(f"{kind}.distance", "a", lambda v, m=metric, x=state: m.distance(v, x), OBJECT)
     refuse(f"{kind}.distance", "b", lambda v, m=metric, x=state: m.distance(x, v), OBJECT)
@@ -245,6 +245,12 @@ refuse("KL", "target", lambda v: e.KL(v), OBJECT, particles=LINE, quantiles=QUAN
 refuse("MMD", "target", lambda v: e.MMD(v, "gaussian"), OBJECT, normal=NORMAL, vector=VECTOR)
 refuse("MMD", "kernel", lambda v: e.MMD(LINE, v), CHOICE, skip=("type",))
 refuse("MMD", "bandwidth", lambda v: e.MMD(LINE, "gaussian", v), POSITIVE)
+refuse("MMD", "squared", lambda v: e.MMD(LINE, "gaussian", squared=v), FLAG)
+for divergence in (e.ChiSquared, e.JensenShannon, e.NonSaturating):
+    refuse(divergence.__name__, "target", lambda v, kind=divergence: kind(v), OBJECT, particles=LINE, quantiles=QUANTILES,
+           singular=mf.Gaussian(0.0, 0.0), vector=VECTOR)
+    refuse(divergence.__name__, "target", lambda v, kind=divergence: kind(v).value(mf.Gaussian([0.0] * 2, 1.0)),
+           other_dimension=NORMAL)
 refuse("EnergyDistance", "target", lambda v: e.EnergyDistance(v), OBJECT, normal=NORMAL, field=FIELD)
 refuse("SquaredWasserstein", "target", lambda v: e.SquaredWasserstein(v), OBJECT, vector=VECTOR, field=FIELD)
 refuse("Wasserstein1", "target", lambda v: e.Wasserstein1(v), OBJECT, vector=VECTOR)
@@ -252,6 +258,9 @@ for target_energy in (e.SquaredWasserstein, e.Wasserstein1, e.MMD, e.EnergyDista
     def attract(v: Any, kind: Any = target_energy) -> Any:
         return (kind(v, "gaussian") if kind is e.MMD else kind(v)).value(mf.Gaussian([0.0] * 2, 1.0) if kind is e.KL else PLANE)
     refuse(target_energy.__name__, "target", attract, other_dimension=NORMAL if target_energy is e.KL else LINE)
+refuse("CellPotential", "values", lambda v: e.CellPotential(v), ARRAY, NUMBER, skip=("array", "list"))
+refuse("CellPotential", "constant", lambda v: e.CellPotential([1.0], v), NUMBER)
+refuse("CellPotential", "values", lambda v: e.CellPotential(v).value(HISTOGRAM), too_few=[1.0, 2.0], matrix=np.ones((2, 2)))
 refuse("GaussianKernel", "bandwidth", lambda v: e.GaussianKernel(v), POSITIVE)
 refuse("LaplaceKernel", "bandwidth", lambda v: e.LaplaceKernel(v), POSITIVE)
 refuse("UserKernel", "k", lambda v: e.UserKernel(v), FUNCTION)
@@ -278,6 +287,36 @@ refuse("LinearQuadratic", "P", lambda v: g.LinearQuadratic(v, np.eye(2), 1.0), A
 refuse("LinearQuadratic", "C", lambda v: g.LinearQuadratic(1.0, v, 1.0), ARRAY, nan=NAN, bool=True, row=[1.0, 2.0])
 refuse("LinearQuadratic", "Q", lambda v: g.LinearQuadratic(1.0, np.eye(2), v), ARRAY, nan=NAN, row=[1.0, 2.0],
        too_large=np.eye(3), skew=[[1.0, 2.0], [0.0, 1.0]])
+refuse("QuadraticGame", "P", lambda v: g.QuadraticGame(v, np.eye(2), 1.0, np.eye(2)), ARRAY, nan=NAN, row=[1.0, 2.0],
+       too_large=np.eye(3), skew=[[1.0, 2.0], [0.0, 1.0]])
+refuse("QuadraticGame", "C", lambda v: g.QuadraticGame(1.0, v, 1.0, 1.0), ARRAY, nan=NAN, bool=True, row=[1.0, 2.0])
+refuse("QuadraticGame", "Q", lambda v: g.QuadraticGame(1.0, np.eye(2), v, np.eye(2)), ARRAY, nan=NAN, row=[1.0, 2.0],
+       too_large=np.eye(3), skew=[[1.0, 2.0], [0.0, 1.0]])
+refuse("QuadraticGame", "D", lambda v: g.QuadraticGame(1.0, [[1.0, 2.0]], 1.0, v), ARRAY, nan=NAN, bool=True, number=1.0,
+       row=[1.0, 2.0], as_C=[[1.0, 2.0]])
+refuse("Noisy", "game", lambda v: g.Noisy(v, (1.0, 1.0)), OBJECT)
+refuse("Noisy", "deviations", lambda v: g.Noisy(SADDLE, v), OBJECT, skip=("array", "objects", "ragged", "strings"),
+       three=(1.0, 1.0, 1.0))
+refuse("Noisy", "deviations[1]", lambda v: g.Noisy(SADDLE, (1.0, v)), ARRAY, nan=NAN, bool=True, negative=-1.0,
+       negative_in=[1.0, -1.0], matrix=np.eye(2))
+refuse("solve of a noisy game", "initial[0]", lambda v: play(problem=g.Noisy(SADDLE, (1.0, 1.0)), initial=(v, PAIR[0])),
+       too_long=VECTOR, plane=PLANE)
+refuse("Pursuit", "cooperative", lambda v: g.Pursuit(v), FLAG)
+refuse("solve of a pursuit", "initial[1]", lambda v: play(problem=g.Pursuit(), initial=(QUANTILES, v)), OBJECT, vector=VECTOR,
+       histogram=HISTOGRAM, normal=NORMAL, particles=LINE, shorter=mf.Quantiles([0.0, 1.0]))
+refuse("Unrolled", "game", lambda v: g.Unrolled(v, 1, 0.1), OBJECT, not_zero_sum=g.Game([WELL, WELL]))
+refuse("Unrolled", "steps", lambda v: g.Unrolled(SADDLE, v, 0.1), COUNT)
+refuse("Unrolled", "size", lambda v: g.Unrolled(SADDLE, 1, v), POSITIVE)
+refuse("Unrolled", "metric", lambda v: g.Unrolled(SADDLE, 1, 0.1, v), OBJECT, skip=(OPTIONAL,), name="euclidean")
+refuse("Consensus", "game", lambda v: g.Consensus(v, 0.1), OBJECT, one_player=g.Game([WELL]))
+refuse("Consensus", "gamma", lambda v: g.Consensus(SADDLE, v), NUMBER, negative=-1.0)
+refuse("solve of unrolled quantiles", "initial[1]", lambda v: play(problem=g.Unrolled(SADDLE, 1, 0.1), initial=(PAIR[0], v)),
+       quantiles=QUANTILES, normal=NORMAL)
+refuse("solve of a consensus game", "initial[0]", lambda v: play(problem=g.Consensus(SADDLE, 1.0), initial=(v, PAIR[0])),
+       quantiles=QUANTILES, normal=NORMAL)
+refuse("solve of a large consensus game", "game",
+       lambda v: play(problem=g.Consensus(g.Game([WELL, WELL]), 1.0), initial=(v, VECTOR)), many=mf.Vector(np.ones(200)))
+refuse("KernelGame", "translation_invariant", lambda v: kernel_game(translation_invariant=v), FLAG)
 refuse("KernelGame", "k", lambda v: kernel_game(k=v), FUNCTION)
 refuse("KernelGame", "grad_x", lambda v: kernel_game(grad_x=v), FUNCTION)
 refuse("KernelGame", "grad_y", lambda v: kernel_game(grad_y=v), FUNCTION)
@@ -285,12 +324,58 @@ refuse("KernelGame", "clip", lambda v: kernel_game(clip=v), OBJECT, skip=("array
        three=(1.0, 1.0, 1.0))
 refuse("KernelGame", "clip[0]", lambda v: kernel_game(clip=(v, None)), POSITIVE, skip=(OPTIONAL,))
 refuse("KernelGame", "clip[1]", lambda v: kernel_game(clip=(1.0, v)), POSITIVE, skip=(OPTIONAL,))
+refuse("Regularised", "game", lambda v: g.Regularised(v, [None, None]), OBJECT, energy=WELL)
+refuse("Regularised", "energies", lambda v: g.Regularised(SADDLE, v), OBJECT, skip=("array", "objects", "strings", "ragged"),
+       one=[WELL], three=[None] * 3)
+refuse("Regularised", "energies[1]", lambda v: g.Regularised(SADDLE, [None, v]), OBJECT, skip=(OPTIONAL,), game=SADDLE)
+refuse("MatrixGame", "A", lambda v: g.MatrixGame(v), ARRAY, NUMBER, row=[1.0, 2.0])
+refuse("ModeWeights", "target", lambda v: g.ModeWeights(v), OBJECT, particles=LINE, vector=VECTOR)
+refuse("ModeWeights", "beta", lambda v: g.ModeWeights(HISTOGRAM, v), NUMBER, negative=-1.0)
 refuse("DiracGAN", "variant", lambda v: g.DiracGAN(v), CHOICE)
-refuse("GAN", "target", lambda v: gan(target=v), OBJECT, normal=NORMAL, vector=VECTOR)
+for name in ("clip", "r1", "instance_noise", "consensus"):
+    refuse("DiracGAN", name, lambda v, name=name: g.DiracGAN("gan", **{name: v}), POSITIVE, skip=(OPTIONAL,))
+refuse("DiracGAN", "gradient_penalty", lambda v: g.DiracGAN(gradient_penalty=v), OBJECT,
+       skip=(OPTIONAL, "array", "objects", "strings", "ragged"), three=(1.0, 1.0, 1.0))
+refuse("DiracGAN", "gradient_penalty[0]", lambda v: g.DiracGAN(gradient_penalty=(v, 1.0)), POSITIVE)
+refuse("DiracGAN", "gradient_penalty[1]", lambda v: g.DiracGAN(gradient_penalty=(1.0, v)), NUMBER, negative=-1.0)
+refuse("DiracGAN", "gradient_penalty", lambda v: g.DiracGAN(gradient_penalty=(1.0, 1.0), **v), clipped={"clip": 1.0},
+       with_consensus={"consensus": 1.0})
+refuse("GAN", "target", lambda v: gan(target=v), OBJECT, vector=VECTOR)
 refuse("GAN", "loss", lambda v: gan(loss=v), CHOICE)
 refuse("GAN", "critic", lambda v: gan(critic=v), OBJECT)
-refuse("GAN", "penalty", lambda v: gan(penalty=v), OBJECT, skip=(OPTIONAL,))
+refuse("GAN", "penalty", lambda v: gan(penalty=v), OBJECT, skip=(OPTIONAL, "empty"))
 refuse("Ridge", "beta", lambda v: g.Ridge(v), NUMBER, negative=-1.0)
+refuse("GAN", "generator", lambda v: gan(generator=v), OBJECT, skip=(OPTIONAL,))
+refuse("GAN", "penalty[1]", lambda v: gan(penalty=[g.Ridge(1.0), v]), OBJECT)
+refuse("GAN", "pack", lambda v: gan(pack=v), COUNT)
+refuse("GAN", "instance_noise", lambda v: gan(instance_noise=v), NUMBER, negative=-1.0)
+for penalty in (g.R1, g.R2):
+    refuse(penalty.__name__, "gamma", lambda v, kind=penalty: kind(v), NUMBER, negative=-1.0)
+for penalty in (g.Clip, g.SpectralBound):
+    refuse(penalty.__name__, "bound", lambda v, kind=penalty: kind(v), POSITIVE)
+refuse("GradientPenalty", "weight", lambda v: g.GradientPenalty(v), NUMBER, negative=-1.0)
+refuse("GradientPenalty", "slope", lambda v: g.GradientPenalty(1.0, v), NUMBER, negative=-1.0)
+refuse("GradientPenalty", "one_sided", lambda v: g.GradientPenalty(1.0, one_sided=v), FLAG)
+refuse("GradientPenalty", "where", lambda v: g.GradientPenalty(1.0, where=v), CHOICE)
+for network in (g.MLPCritic, lambda *rest, **named: g.MLPGenerator(LINE, 1, *rest, **named)):
+    name = "MLPCritic" if network is g.MLPCritic else "MLPGenerator"
+    refuse(name, "widths", lambda v, network=network: network(v), OBJECT, skip=("empty",), zero=(0,), float=(2.0,))
+    refuse(name, "activation", lambda v, network=network: network((2,), v), CHOICE)
+    refuse(name, "dtype", lambda v, network=network: network((2,), dtype=v), CHOICE)
+refuse("MLPGenerator", "latent", lambda v: g.MLPGenerator(v, 1), OBJECT, normal=NORMAL, vector=VECTOR)
+refuse("MLPGenerator", "dim", lambda v: g.MLPGenerator(LINE, v), COUNT)
+refuse("MLPCritic.initial", "dim", lambda v: g.MLPCritic().initial(v), COUNT)
+for made in (lambda *rest: g.MLPCritic().initial(2, *rest), g.MLPGenerator(LINE, 1).initial):
+    refuse("initial", "seed", lambda v, made=made: made(v), SEED, none=None)
+    refuse("initial", "scale", lambda v, made=made: made(0, v), POSITIVE)
+refuse("RKHSCritic", "kernel", lambda v: g.RKHSCritic(v, [[0.0]]), CHOICE, skip=("type",), energy="energy")
+refuse("RKHSCritic", "centres", lambda v: g.RKHSCritic("gaussian", v), ARRAY, row=[1.0, 2.0], number=1.0)
+refuse("RKHSCritic", "bandwidth", lambda v: g.RKHSCritic("gaussian", [[0.0]], v), POSITIVE)
+refuse("FieldCritic", "grid", lambda v: g.FieldCritic(v), OBJECT, field=FIELD)
+refuse("FieldCritic", "order", lambda v: g.FieldCritic(GRID, v), NUMBER)
+refuse("FastCritic", "game", lambda v: g.FastCritic(v, 1), OBJECT, saddle=SADDLE)
+refuse("FastCritic", "size", lambda v: g.FastCritic(gan(), v), COUNT)
+refuse("NeuronCritic", "dtype", lambda v: g.NeuronCritic(dtype=v), CHOICE)
 refuse("FeatureCritic", "features", lambda v: g.FeatureCritic(v, first), FUNCTION)
 refuse("FeatureCritic", "gradient", lambda v: g.FeatureCritic(first, v), FUNCTION)
 refuse("NeuronCritic", "activation", lambda v: g.NeuronCritic(v), CHOICE)
@@ -300,7 +385,9 @@ for critic, weights in ((CRITIC, mf.Vector(1.0)), (g.NeuronCritic(), NEURONS)):
         f = getattr(critic, method)
         refuse(f"{kind}.{method}", "state", lambda v, f=f: f(v, np.ones((2, 1))), OBJECT, quantiles=QUANTILES)
         refuse(f"{kind}.{method}", "points", lambda v, f=f, c=weights: f(c, v), ARRAY, NUMBER, row=[1.0])
-for game, players in ((SADDLE, PAIR), (g.DiracGAN(), PAIR), (gan(), (LINE, mf.Vector(1.0))), (kernel_game(), (LINE, LINE))):
+for game, players in ((SADDLE, PAIR), (g.DiracGAN(), PAIR), (gan(), (LINE, mf.Vector(1.0))), (kernel_game(), (LINE, LINE)),
+                      (g.QuadraticGame(1.0, 1.0, 1.0, 1.0), PAIR), (g.Noisy(SADDLE, (1.0, 1.0)), PAIR),
+                      (g.Pursuit(), (QUANTILES, QUANTILES))):
     kind = type(game).__name__
     refuse(f"{kind}.energy", "player", lambda v, game=game, x=players: game.energy(v, x), INTEGER, two=2)
     refuse(f"{kind}.energy", "states", lambda v, game=game: game.energy(0, v), OBJECT, one=PAIR[:1],
@@ -310,6 +397,10 @@ for game, players in ((SADDLE, PAIR), (g.DiracGAN(), PAIR), (gan(), (LINE, mf.Ve
            field=FIELD)
 refuse("Bilinear.energy", "states[0]", lambda v: SADDLE.energy(1, (v, PAIR[1])), too_long=VECTOR)
 refuse("DiracGAN.energy", "states[0]", lambda v: g.DiracGAN().energy(1, (v, PAIR[1])), too_long=VECTOR, law=LINE)
+for game, players in ((g.MatrixGame(np.eye(4)), (HISTOGRAM, HISTOGRAM)), (g.ModeWeights(HISTOGRAM), (HISTOGRAM, LONG)),
+                      (g.Regularised(SADDLE, [None, None]), PAIR)):
+    refuse(f"{type(game).__name__}.energy", "states[0]", lambda v, game=game, x=players: game.energy(1, (v, x[1])), OBJECT,
+           field=FIELD)
 refuse("GAN.energy", "states[0]", lambda v: gan().energy(1, (v, PAIR[1])), plane=PLANE, vector=VECTOR)
 
 # proximal, gradient check
@@ -323,13 +414,48 @@ refuse("check_gradient", "seed", lambda v: mf.check_gradient(WELL, VECTOR, v), S
 refuse("check_gradient", "energy", lambda v: mf.check_gradient(e.Entropy(), v), infinite=mf.Quantiles([0.0, 0.0, 1.0]))
 refuse("check_gradient", "energy", lambda v: mf.check_gradient(v, VECTOR), infinite=e.Box(0.0, 1.5))
 
+# phase portraits
+refuse("phase_portrait", "game", lambda v: mf.phase_portrait(v), OBJECT, three=g.Game([WELL] * 3))
+refuse("phase_portrait", "orbits", lambda v: mf.phase_portrait(SADDLE, v), OBJECT, skip=("none", "dict"))
+refuse("phase_portrait", "orbits['a']", lambda v: mf.phase_portrait(SADDLE, {"a": v}), OBJECT, single=FLOW)
+refuse("phase_portrait", "box", lambda v: mf.phase_portrait(SADDLE, box=v), POSITIVE, skip=("array", "list"),
+       three=(1.0, 2.0, 3.0))
+refuse("phase_portrait", "box[1]", lambda v: mf.phase_portrait(SADDLE, box=((0.0, 1.0), v)), POSITIVE, reversed=(1.0, 0.0))
+refuse("phase_portrait", "speeds", lambda v: mf.phase_portrait(SADDLE, speeds=v), POSITIVE, skip=(OPTIONAL, "array"),
+       zero_in=(1.0, 0.0))
+refuse("phase_portrait", "axes", lambda v: mf.phase_portrait(SADDLE, axes=v), OBJECT, skip=(OPTIONAL,))
+
 # schemes
-for scheme in (mf.JKO, mf.Explicit):
+for scheme in (mf.JKO, mf.VIM, mf.Explicit):
     refuse(scheme.__name__, "coupling", lambda v, scheme=scheme: scheme(v), CHOICE)
     refuse(scheme.__name__, "inner_steps", lambda v, scheme=scheme: scheme(inner_steps=v), OBJECT, skip=(OPTIONAL,),
            zero=(1, 0), negative=(-1,), float=(1.0,), string_in=("1",), bool_in=(True,), huge_in=(10**400,))
-refuse("JKO", "tolerance", lambda v: mf.JKO(tolerance=v), POSITIVE)
-refuse("JKO", "max_iterations", lambda v: mf.JKO(max_iterations=v), COUNT)
+for scheme in (mf.JKO, mf.VIM, mf.BDF2):
+    refuse(scheme.__name__, "tolerance", lambda v, scheme=scheme: scheme(tolerance=v), POSITIVE)
+    refuse(scheme.__name__, "max_iterations", lambda v, scheme=scheme: scheme(max_iterations=v), COUNT)
+for scheme in (mf.JKO, mf.Explicit):
+    refuse(scheme.__name__, "unrolled", lambda v, scheme=scheme: scheme(unrolled=v), INTEGER)
+    refuse("solve of one flow", "unrolled", lambda v, scheme=scheme: solve(scheme=scheme(unrolled=v)), one_player=2)
+    refuse("solve of three players", "unrolled",
+           lambda v, scheme=scheme: solve(problem=g.Game([WELL] * 3), initial=(VECTOR,) * 3, scheme=scheme(unrolled=v)), three=2)
+    refuse("solve of a game", "game", lambda v, scheme=scheme: play(problem=v, scheme=scheme(unrolled=2)),
+           not_zero_sum=g.Game([WELL] * 2))
+refuse("VIM", "inner_steps", lambda v: mf.VIM("implicit", v), two=(1, 2))
+refuse("BDF2", "coupling", lambda v: mf.BDF2(v), CHOICE, symmetric="symmetric", adjoint="adjoint")
+refuse("Explicit", "coupling", lambda v: mf.Explicit(v), adjoint="adjoint")
+refuse("Langevin", "temperature", lambda v: mf.Langevin(v), NUMBER, skip=("list",), negative=-1.0, negative_in=(1.0, -1.0),
+       nan_in=(NAN, 1.0))
+refuse("Langevin", "coupling", lambda v: mf.Langevin(1.0, v), CHOICE, implicit="implicit")
+refuse("Langevin", "seed", lambda v: mf.Langevin(1.0, seed=v), SEED, none=None)
+refuse("solve of a game", "temperature", lambda v: play(scheme=mf.Langevin(v)), one=(1.0,), three=(1.0, 1.0, 1.0))
+refuse("solve with noise", "tau", lambda v: solve(tau=v, scheme=mf.Langevin(1.0)), auto="auto")
+refuse("solve with noise", "initial[0]", lambda v: solve(initial=v, scheme=mf.Langevin(1.0)), quantiles=QUANTILES, normal=NORMAL)
+
+refuse("Mirror", "coupling", lambda v: mf.Mirror(v), CHOICE)
+refuse("Mirror", "inner_steps", lambda v: mf.Mirror(inner_steps=v), OBJECT, skip=(OPTIONAL,), zero=(1, 0), float=(1.0,))
+refuse("Mirror", "implicit", lambda v: mf.Mirror(implicit=v), FLAG)
+refuse("Mirror", "tolerance", lambda v: mf.Mirror(tolerance=v), POSITIVE)
+refuse("Mirror", "max_iterations", lambda v: mf.Mirror(max_iterations=v), COUNT)
 
 # solve
 refuse("solve", "problem", lambda v: solve(problem=v), OBJECT, state=VECTOR)
@@ -342,6 +468,8 @@ refuse("solve of a kernel game", "initial[0]",
        histogram=HISTOGRAM, vector=VECTOR, normal=NORMAL)
 refuse("solve of a Dirac-GAN", "initial[0]", lambda v: play(problem=g.DiracGAN(), initial=(v, PAIR[1])), OBJECT,
        law=LINE, long=VECTOR)
+refuse("solve of a Dirac-GAN", "initial[1]", lambda v: play(problem=g.DiracGAN(clip=0.5), initial=(PAIR[0], v)), OBJECT,
+       law=LINE, long=VECTOR, outside=mf.Vector(0.6))
 refuse("solve of a GAN", "initial[0]", lambda v: play(problem=gan(), initial=(v, PAIR[1])), OBJECT, vector=VECTOR,
        plane=PLANE)
 refuse("solve of a GAN", "initial[1]", lambda v: play(problem=gan(), initial=(LINE, v)), OBJECT, law=LINE)
@@ -417,6 +545,22 @@ refuse("residuals", "convexity", lambda v: FLOW.residuals(convexity=v), NUMBER, 
        two=[1.0, 1.0])
 refuse("residuals of a game", "convexity", lambda v: DUEL.residuals(convexity=v), NUMBER, skip=(OPTIONAL, "array"),
        one=[1.0], nan_in=[NAN, 1.0])
+refuse("balance", "exact", lambda v: FLOW.balance(v), FLAG)
+refuse("cumulative", "name", lambda v: FLOW.balance().cumulative(v), CHOICE)
+refuse("duality_gap", "averaged", lambda v: DUEL.duality_gap(v, lambda i, z: z[i]), FLAG)
+refuse("duality_gap", "best_response", lambda v: DUEL.duality_gap(best_response=v), FUNCTION, skip=(OPTIONAL,))
+refuse("duality_gap", "best_response", lambda v: DUEL.duality_gap(best_response=lambda i, z: v), OBJECT)
+refuse("regrets", "best_response", lambda v: DUEL.regrets(best_response=v), FUNCTION, skip=(OPTIONAL,))
+refuse("linearisation", "at", lambda v: FLOW.linearisation(v), OBJECT, skip=(OPTIONAL,), pair=PAIR, law=LINE)
+refuse("linearisation of a game", "at", lambda v: DUEL.linearisation(v), OBJECT, skip=(OPTIONAL,), one=PAIR[:1], alone=PAIR[0],
+       law=(PAIR[0], LINE))
+refuse("linearisation", "step", lambda v: FLOW.linearisation(step=v), FLAG)
+refuse("linearisation", "tau", lambda v: FLOW.linearisation(step=True, tau=v), POSITIVE, skip=(OPTIONAL,))
+refuse("linearisation", "tau", lambda v: FLOW.linearisation(tau=v), number=0.1)
+refuse("linearisation", "difference", lambda v: FLOW.linearisation(difference=v), POSITIVE, large=0.2)
+refuse("averages", "observables", lambda v: FLOW.averages(v), OBJECT, skip=(OPTIONAL, "dict"), numbers={"a": 1.0}, names={1: len},
+       taken={"values": len})
+refuse("invariants", "drift", lambda v: DUEL.invariants(v), FLAG)
 refuse("save", "path", lambda v: FLOW.save(v), PATH, skip=("string",), suffix="flow.csv")
 refuse("load", "path", lambda v: mf.load(v), PATH, skip=("string",), source=Path(__file__))
 refuse("animate", "path", lambda v: FLOW.animate(v), PATH, skip=("string",), suffix="flow.csv")

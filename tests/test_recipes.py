@@ -109,12 +109,21 @@ EXAMPLES: list[tuple[Any, tuple[Any, ...]]] = [
     (mf.Sobolev(-0.3), (SHEET, mf.Field(RNG_FIELD**2, GRID))),
     (mf.JKO("alternating", (1, 2), tolerance=1e-7, max_iterations=77), ()),
     (mf.JKO(), ()),
-    (mf.Explicit("implicit", (3,)), ()),
+    (mf.Explicit("implicit", (3,), unrolled=2), ()),
+    (mf.VIM("symmetric", (1, 2), tolerance=1e-7, max_iterations=77), ()),
+    (mf.BDF2("optimistic", tolerance=1e-7, max_iterations=77), ()),
+    (mf.RK2(), ()),
+    (mf.RK4(), ()),
+    (mf.Langevin((0.1, 0.0), "alternating", seed=2**70), ()),
     (e.Box(-0.1, 3.0), (POINT,)),
     (e.MMD(LAW, e.GaussianKernel(0.7)), (OTHER,)),
     (e.MMD(BINS, e.UserKernel(product, product_x)), (ON_LINE,)),
     (e.EnergyDistance(ON_LINE), (mf.Quantiles([0.0, 1.0]),)),
     (e.KL(BELL), (mf.Gaussian([0.0, 0.0], MATRIX),)),
+    (e.ChiSquared(BELL), (mf.Gaussian([0.0, 0.0], 0.1 * BELL.cov),)),
+    (e.JensenShannon(BELL), (mf.Gaussian([0.0, 0.0], MATRIX),)),
+    (e.NonSaturating(BELL), (mf.Gaussian([0.0, 0.0], MATRIX),)),
+    (e.MMD(LAW, "gaussian", squared=False), (OTHER,)),
     (e.Entropy(0.3), (BELL,)),
     (e.PowerEntropy(2.5), (ON_LINE,)),
     (e.Function(square, itself, convexity=1.0), (SHEET,)),
@@ -136,11 +145,45 @@ EXAMPLES: list[tuple[Any, tuple[Any, ...]]] = [
     (g.DiracGAN("nsgan"), (mf.Vector(1.0), mf.Vector(2.0))),
     (g.GAN(LAW, critic=g.NeuronCritic(), penalty=g.Ridge(0.1)), (OTHER, NEURONS)),
     (g.GAN(BINS, critic=g.FeatureCritic(flat, unit)), (ON_LINE, mf.Vector(2.0))),
+    (
+        g.GAN(
+            mf.Particles(CLOUD),
+            "relativistic",
+            critic=g.MLPCritic((3,), "softplus", "float32"),
+            generator=g.MLPGenerator(mf.Particles(CLOUD - 0.1), 2, (), "relu"),
+            penalty=(g.R1(0.1), g.SpectralBound(9.0)),
+            pack=2,
+            instance_noise=0.1,
+        ),
+        (mf.Vector([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]), g.MLPCritic((3,)).initial(4, 0)),
+    ),
+    (g.MLPCritic((3, 2), "relu"), (g.MLPCritic((3, 2)).initial(2, 0),)),
+    (g.MLPGenerator(LAW, 1, (2,), "softplus", "float32"), ()),
+    (g.LawGenerator(), ()),
+    (g.RKHSCritic("laplace", CLOUD, 0.3), (mf.Vector(np.linspace(-1.0, 1.0, len(CLOUD))),)),
+    (g.FieldCritic(GRID, -0.5), (SHEET,)),
+    (g.FastCritic(g.GAN(LAW, critic=g.FeatureCritic(flat, unit), penalty=g.Ridge(0.1)), 2), (OTHER,)),
     (g.Ridge(0.3), ()),
+    (g.R1(0.3), ()),
+    (g.R2(0.3), ()),
+    (g.GradientPenalty(0.3, 0.1, True, "generated"), ()),
+    (g.Clip(0.3), ()),
+    (g.SpectralBound(0.3), ()),
     (g.KernelGame(product, product_x, product_y, (9.0, None)), (LAW, OTHER)),
     (g.Bilinear([[1.0, 2.0], [0.1, 0.2]]), (POINT, OTHER_POINT)),
     (g.Bilinear(0.1), (mf.Vector(1.0), mf.Vector(2.0))),
     (g.LinearQuadratic(MATRIX, 0.1 * MATRIX, np.eye(2)), (POINT, OTHER_POINT)),
+    (g.Unrolled(g.Bilinear(0.1), 2, 0.3, mf.Euclidean()), (mf.Vector(1.0), mf.Vector(2.0))),
+    (g.Consensus(g.Bilinear(0.1), 0.3), (mf.Vector(1.0), mf.Vector(2.0))),
+    (g.QuadraticGame(MATRIX, 0.1 * MATRIX, np.eye(2), MATRIX - 1.0), (POINT, OTHER_POINT)),
+    (g.Noisy(g.Bilinear(0.1), (0.3, 0.0)), (mf.Vector(1.0), mf.Vector(2.0))),
+    (g.Pursuit(cooperative=True), (mf.Quantiles([0.0, 0.5]), mf.Quantiles([0.7, 3.0]))),
+    (g.Regularised(g.Bilinear(0.1), [e.Quadratic(0.3), None]), (mf.Vector(1.0), mf.Vector(2.0))),
+    (g.MatrixGame(np.outer(MASSES, MASSES) - 0.1), (BINS, BINS)),
+    (g.ModeWeights(BINS, 0.3), (BINS, mf.Vector(MASSES))),
+    (e.CellPotential(MASSES**2, 0.7), (BINS,)),
+    (mf.FisherRao(), (BINS, mf.Histogram(MASSES[::-1], LINE))),
+    (mf.Mirror("alternating", (1, 2), implicit=True, tolerance=1e-7, max_iterations=77), ()),
     (e.Entropy() + 0.1 * e.KL(BELL) - 3.0 * e.Quadratic(0.1), (BELL,)),
 ]
 
@@ -149,12 +192,12 @@ def values_of(thing: Any, states: tuple[Any, ...]) -> Any:
     """Return what an object of the package does, as bits."""
     if isinstance(thing, e.Energy):
         return [bits(thing.value(x)) for x in states], [bits(thing.gradient(x)) for x in states], thing.convexity, thing.bounds
-    if isinstance(thing, g.Game | g.ZeroSum | g.DiracGAN | g.GAN | g.KernelGame | g.Bilinear | g.LinearQuadratic):
+    if isinstance(thing, g.AbstractGame):
         return [values_of(thing.energy(k, states), (states[k],)) for k in range(len(states))]
     if isinstance(thing, mf.Metric):
         distances = [bits(float(thing.distance(*pair))) for pair in (states, states[::-1]) if pair]
         return [*distances, sorted(thing.__dict__.items())]
-    if isinstance(thing, g.FeatureCritic | g.NeuronCritic):
+    if isinstance(thing, g.Critic):
         return [bits(part) for part in thing.values_and_slopes(*states, CLOUD)]
     if isinstance(thing, e.GaussianKernel | e.LaplaceKernel | e.EnergyKernel | e.UserKernel):
         return [bits(part) for part in thing.integrate(CLOUD, CLOUD + 1.0, WEIGHTS)]

@@ -11,7 +11,9 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow.errors import UnsupportedError
 from measureflow.games import GAN, R1, MLPCritic, MLPGenerator, NeuronCritic, Ridge
+from measureflow.progress import Bar
 from measureflow.states import Particles, State, Vector
+from measureflow.stepping import FixedSteps
 
 LOSSES = {
     "wasserstein": "wasserstein",
@@ -22,6 +24,9 @@ LOSSES = {
     "hinge": "hinge",
 }
 """Losses that are compiled, and their names in the kernel."""
+
+PIECE = 1000
+"""Steps after which the compiled loop comes back."""
 
 
 @final
@@ -82,6 +87,7 @@ def ensemble(
     batch: int | None = None,
     seeds: Any = 0,
     save_at: int | None = None,
+    progress: bool = False,
 ) -> Ensemble:
     """Run many dual flows of one kind by explicit steps, compiled from end to end: seeds, speeds, penalties or starts differ.
 
@@ -112,6 +118,8 @@ def ensemble(
         Of the mini-batches.
     save_at : int, optional
         Keep every so many steps, and the ends; None: only the ends.
+    progress : bool
+        Show a progress bar.
 
     Returns
     -------
@@ -158,11 +166,16 @@ def ensemble(
         "alternating": coupling == "alternating",
         "critic_steps": check.integer("critic_steps", critic_steps, least=1),
     }
+    check.flag("progress", progress)
     rows, marks = [(x, c)], [0]
-    while marks[-1] < steps:
-        count = min(stride, steps - marks[-1])
-        rows.append(train(*rows[-1], steps=count, first=marks[-1], **settings))
-        marks.append(marks[-1] + count)
+    with Bar(progress, FixedSteps(0.0, float(steps), 1.0)) as bar:
+        while marks[-1] < steps:
+            end, (x, c) = min(marks[-1] + stride, steps), rows[-1]
+            for first in range(marks[-1], end, PIECE):  # so that Ctrl-C and the bar are not left waiting
+                x, c = train(x, c, steps=min(PIECE, end - first), first=first, **settings)
+                bar.show(min(first + PIECE, end))
+            rows.append((x, c))
+            marks.append(end)
     t = np.outer(marks, _spread(taus, members))
     return Ensemble(t, np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows]))
 

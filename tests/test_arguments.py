@@ -110,6 +110,11 @@ def gan(**changed: Any) -> g.GAN:
     return g.GAN(**{"target": LINE, "critic": CRITIC} | changed)
 
 
+def crowd(**changed: Any) -> mf.Ensemble:
+    game = g.GAN(LINE, critic=g.MLPCritic(()))
+    return mf.ensemble(**{"game": game, "initial": (LINE, mf.Vector([1.0, 0.0])), "steps": 1, "tau": [0.1, 0.1]} | changed)
+
+
 def solve(**changed: Any) -> mf.Solution:
     return mf.solve(**{"problem": WELL, "initial": VECTOR, "t_span": 1.0, "tau": 0.5} | changed)
 
@@ -376,6 +381,17 @@ refuse("FieldCritic", "order", lambda v: g.FieldCritic(GRID, v), NUMBER)
 refuse("FastCritic", "game", lambda v: g.FastCritic(v, 1), OBJECT, saddle=SADDLE)
 refuse("FastCritic", "size", lambda v: g.FastCritic(gan(), v), COUNT)
 refuse("NeuronCritic", "dtype", lambda v: g.NeuronCritic(dtype=v), CHOICE)
+refuse("ensemble", "game", lambda v: crowd(game=v), OBJECT, one=(3,))
+refuse("ensemble", "initial", lambda v: crowd(initial=v), OBJECT, one=(LINE,))
+refuse("ensemble", "steps", lambda v: crowd(steps=v), COUNT)
+refuse("ensemble", "tau", lambda v: crowd(tau=v), POSITIVE, skip=("list", "array"), negative_in=[-0.1])
+refuse("ensemble", "speeds", lambda v: crowd(speeds=v), OBJECT, skip=(OPTIONAL, "array"), three=(1.0, 1.0, 1.0), zero=(0.0, 1.0))
+refuse("ensemble", "coupling", lambda v: crowd(coupling=v), CHOICE, implicit="implicit")
+refuse("ensemble", "critic_steps", lambda v: crowd(critic_steps=v), COUNT)
+refuse("ensemble", "batch", lambda v: crowd(batch=v), COUNT, skip=(OPTIONAL,))
+refuse("ensemble", "seeds", lambda v: crowd(seeds=v), SEED, skip=("array",), none=None)
+refuse("ensemble", "save_at", lambda v: crowd(save_at=v), COUNT, skip=(OPTIONAL,))
+refuse("ensemble", "progress", lambda v: crowd(progress=v), FLAG)
 refuse("FeatureCritic", "features", lambda v: g.FeatureCritic(v, first), FUNCTION)
 refuse("FeatureCritic", "gradient", lambda v: g.FeatureCritic(first, v), FUNCTION)
 refuse("NeuronCritic", "activation", lambda v: g.NeuronCritic(v), CHOICE)

@@ -63,6 +63,16 @@ def test_batches_depend_on_seed_and_step_only():
     assert np.any(both.generator[-1, 0] != both.generator[-1, 1])
 
 
+def test_a_run_in_pieces_is_one_run(monkeypatch, capsys):
+    generator, critic, start = players(True, False)
+    game = g.GAN(TARGET, critic=critic, generator=generator)
+    whole = mf.ensemble(game, start, 20, 0.05, batch=8)
+    monkeypatch.setattr("measureflow.ensembles.PIECE", 3)
+    pieces = mf.ensemble(game, start, 20, 0.05, batch=8, save_at=7, progress=True)
+    assert_array_equal(whole.generator[-1], pieces.generator[-1])
+    assert "20/20" in capsys.readouterr().err
+
+
 def test_members_that_blow_up_leave_the_others_alone():
     _, critic, start = players(False, False)
     game = g.GAN(TARGET, "least squares", critic=critic)

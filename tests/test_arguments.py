@@ -456,6 +456,11 @@ for scheme in (mf.JKO, mf.Explicit):
            lambda v, scheme=scheme: solve(problem=g.Game([WELL] * 3), initial=(VECTOR,) * 3, scheme=scheme(unrolled=v)), three=2)
     refuse("solve of a game", "game", lambda v, scheme=scheme: play(problem=v, scheme=scheme(unrolled=2)),
            not_zero_sum=g.Game([WELL] * 2))
+for scheme in (mf.JKO, mf.VIM, mf.Explicit, mf.Mirror):
+    refuse(scheme.__name__, "turns", lambda v, scheme=scheme: scheme("alternating", turns=v), OBJECT, skip=(OPTIONAL,),
+           twice=(0, 0), negative=(0, -1), float=(0.0, 1.0), gap=(0, 2))
+    refuse(scheme.__name__, "turns", lambda v, scheme=scheme: scheme("simultaneous", turns=v), together=(1, 0))
+refuse("solve of a game", "turns", lambda v: play(scheme=mf.JKO("alternating", turns=v)), three=(0, 1, 2))
 refuse("VIM", "inner_steps", lambda v: mf.VIM("implicit", v), two=(1, 2))
 refuse("BDF2", "coupling", lambda v: mf.BDF2(v), CHOICE, symmetric="symmetric", adjoint="adjoint")
 refuse("Explicit", "coupling", lambda v: mf.Explicit(v), adjoint="adjoint")

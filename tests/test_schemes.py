@@ -116,6 +116,32 @@ def test_the_symmetric_coupling_is_of_second_order_where_players_steps_are_exact
 
 
 @pytest.mark.parametrize("scheme", [mf.JKO, mf.Explicit])
+@pytest.mark.parametrize("coupling", ["alternating", "symmetric", "adjoint"])
+def test_turns_are_another_numbering_of_the_players(coupling, scheme):
+    """Players 1, 2, 0 in turn are players 0, 1, 2 of the game with its players renumbered."""
+    if coupling == "adjoint" and scheme is mf.Explicit:
+        return
+    turns = (1, 2, 0)
+    game, start = three_players(), tuple(mf.Vector(x) for x in START)
+
+    def renamed(k):
+        others = [turns.index(j) for j in range(3) if j != turns[k]]
+
+        def energy(own, seen):
+            states = dict(zip([j for j in range(3) if j != k], seen, strict=True))
+            return game.energies[turns[k]](own, tuple(states[j] for j in others))
+
+        return energy
+
+    one = mf.solve(game, start, 0.5, 0.1, scheme=scheme(coupling, turns=turns))
+    two = mf.solve(g.Game([renamed(k) for k in range(3)]), tuple(start[j] for j in turns), 0.5, 0.1, scheme=scheme(coupling))
+    for a, b in zip(one.states, two.states, strict=True):
+        assert_allclose([a[j].values[0] for j in turns], [z.values[0] for z in b], atol=1e-9)
+    if coupling == "alternating" and scheme is mf.JKO:
+        assert_allclose(one.residuals().degiorgi, two.residuals().degiorgi[:, [2, 0, 1]], atol=1e-9)
+
+
+@pytest.mark.parametrize("scheme", [mf.JKO, mf.Explicit])
 def test_extrapolated_energies_serve_laws(scheme):
     """Two laws whose means rotate: the simultaneous coupling grows, optimistic and extragradient ones are damped."""
     problem = mf.problems.get("G1", t=6.0, laws=True)

@@ -107,6 +107,18 @@ def test_schemes_of_second_order(ends, game, name):
     assert_allclose(observed(ends, game, scheme, (20, 40) if "bdf2" in name else (10, 20)), 2.0, atol=0.1)
 
 
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [("jko", 1), ("jko alternating", 1), ("jko implicit", 1)]
+    + [(name, 2) for name in ("vim implicit", "vim optimistic", "vim symmetric", "bdf2 implicit", "jko adjoint", "rk2")],
+)
+def test_orders_on_gaussian_laws_with_entropies(name, order):
+    """G11, in the product of the true W2 distances."""
+    problem = mf.problems.get("G11")
+    errors = [problem.error(problem.solve(problem.t_span[1] / n, scheme_of(name), save_at=n)) for n in (20, 40)]
+    assert_allclose(np.log2(errors[0] / errors[1]), order, atol=0.05)
+
+
 @pytest.mark.parametrize("game", GAMES)
 def test_runge_kutta_is_of_fourth_order(ends, game):
     assert mf.RK4().order == 4

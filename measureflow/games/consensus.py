@@ -8,10 +8,9 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow.energies import Energy
-from measureflow.energies.base import Bounds
 from measureflow.errors import UnsupportedError
 from measureflow.games.base import AbstractGame, States
-from measureflow.games.differences import along, largest, require_free
+from measureflow.games.differences import Derived, along, largest, require_free
 from measureflow.metrics import natural
 from measureflow.states import State
 
@@ -86,7 +85,7 @@ class Consensus(AbstractGame):
 
 
 @final
-class _Damped(Energy):
+class _Damped(Derived):
     """x_i -> E_i + (gamma/2) |v|^2 against frozen opponents."""
 
     def __init__(self, consensus: Consensus, player: int, others: States) -> None:
@@ -99,17 +98,6 @@ class _Damped(Energy):
     @property
     def _own(self) -> Energy:
         return self.game.energy(self.player, self._states(self.others[0]))
-
-    @property
-    def bounds(self) -> Bounds | None:
-        return self._own.bounds
-
-    @property
-    def boxed(self) -> bool:  # type: ignore[override]
-        return self._own.boxed
-
-    def project(self, z: np.ndarray) -> np.ndarray:
-        return self._own.project(z)
 
     def _slopes(self, states: States) -> list[np.ndarray]:
         return [self.game.energy(k, states).gradient(x) for k, x in enumerate(states)]

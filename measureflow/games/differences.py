@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 import numpy as np
 
+from measureflow.energies import Energy
+from measureflow.energies.base import Bounds
 from measureflow.errors import UnsupportedError
 from measureflow.states import Field, Particles, State, Vector
 
@@ -28,3 +31,23 @@ def require_free(name: str, state: State) -> None:
     """Raise UnsupportedError unless coordinates of a state may be displaced in all directions."""
     if not isinstance(state, (Vector, Particles, Field)):
         raise UnsupportedError(f"{name} must be a Vector, Particles or a Field to differentiate along its steps, got {state!r}")
+
+
+class Derived(Energy):
+    """An energy made of another's derivatives: it has the constraints of that energy."""
+
+    @property
+    @abstractmethod
+    def _own(self) -> Energy:
+        """The energy whose constraints hold."""
+
+    @property
+    def bounds(self) -> Bounds | None:
+        return self._own.bounds
+
+    @property
+    def boxed(self) -> bool:  # type: ignore[override]
+        return self._own.boxed
+
+    def project(self, z: np.ndarray) -> np.ndarray:
+        return self._own.project(z)

@@ -82,7 +82,7 @@ class KernelGame(AbstractGame):
     def best_response(self, player: int, states: States) -> State | None:
         """Return the best cell for a `Histogram`; None for atoms, which would need a global search."""
         own = states[player]
-        return best_cell(self.energy(player, states), own) if isinstance(own, Histogram) else None
+        return best_cell(self.energy(player, states).gradient(own), own) if isinstance(own, Histogram) else None
 
     def invariants(self, metrics: Sequence[Any], speeds: Sequence[float]) -> dict[str, Callable[[States], float]]:
         """Return the sum of entropies of a translation-invariant kernel, NaN for laws of atoms (theory, section 3.7)."""

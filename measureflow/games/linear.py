@@ -74,7 +74,7 @@ def quadratic_minimiser(energy: Energy, like: State) -> State | None:
     if isinstance(like, Field) or not all(isinstance(term, Quadratic) for _, term in terms):
         return None
     if isinstance(like, Histogram):
-        return best_cell(energy, like)
+        return best_cell(energy.gradient(like), like)
     points = atoms(like)[0] if not isinstance(like, Gaussian) else like.mean[None]
     forms = [(c, *term.normal_form(points.shape[1])) for c, term in terms if isinstance(term, Quadratic)]
     point = _lowest(sum(c * a for c, a, _, _ in forms), sum(c * b for c, _, b, _ in forms))
@@ -88,10 +88,10 @@ def quadratic_minimiser(energy: Energy, like: State) -> State | None:
     return like.replace(place)
 
 
-def best_cell(potential: Energy, like: Histogram) -> Histogram:
-    """Return the histogram that has all its mass in the cell where a potential is least, the minimiser of its integral."""
-    masses = np.zeros(like.masses.shape)
-    masses.flat[np.argmin(potential.gradient(like))] = 1.0
+def best_cell(values: np.ndarray, like: State) -> State:
+    """Return the histogram that has all its mass in the cell of least value, the minimiser of the integral of a potential."""
+    masses = np.zeros(like.coordinates.shape)
+    masses.flat[np.argmin(values)] = 1.0
     return like.replace(masses)
 
 

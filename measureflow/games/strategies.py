@@ -10,6 +10,7 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow.energies import CellPotential, Energy, Quadratic
 from measureflow.games.base import AbstractGame, States
+from measureflow.games.linear import best_cell
 from measureflow.metrics import Euclidean, FisherRao, Metric
 from measureflow.states import Histogram, State, Vector
 
@@ -23,11 +24,6 @@ def _mixture(name: str, state: State, count: int) -> np.ndarray:
     if state.coordinates.shape != (count,):
         raise ValueError(f"{name} must be a Histogram of {count} cells on a 1-D grid, got {state!r}")
     return state.coordinates
-
-
-def _vertex(state: State, values: np.ndarray) -> State:
-    """Return the pure strategy of least value."""
-    return state.replace(np.eye(len(values))[int(np.argmin(values))])
 
 
 def cross_entropy(target: np.ndarray, masses: np.ndarray) -> float:
@@ -88,7 +84,7 @@ class MatrixGame(AbstractGame):
 
     def best_response(self, player: int, states: States) -> State | None:
         """Return a pure strategy that is best against the other of `states`."""
-        return _vertex(states[player], self._values(player, states[1 - player]))
+        return best_cell(self._values(player, states[1 - player]), states[player])
 
     def equaliser(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Return strategies (m,), (n,) that make all choices of the opponent worth the same, a mixed Nash point; None if none."""
@@ -182,7 +178,7 @@ class ModeWeights(AbstractGame):
     def best_response(self, player: int, states: States) -> State | None:
         """Return the cheapest mode alone, or the critic (p - q)/beta; None without a ridge."""
         if player == 0:
-            return _vertex(states[0], self._own("states[1]", states[1], 1))
+            return best_cell(self._own("states[1]", states[1], 1), states[0])
         if self.beta == 0.0:
             return None
         return Vector((self._own("states[0]", states[0], 0) - self.target.masses) / self.beta)

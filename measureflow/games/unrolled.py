@@ -9,10 +9,9 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow.energies import Energy
-from measureflow.energies.base import Bounds
 from measureflow.errors import UnsupportedError
 from measureflow.games.base import AbstractGame, States
-from measureflow.games.differences import along, largest, require_free
+from measureflow.games.differences import Derived, along, largest, require_free
 from measureflow.metrics import Metric, natural
 from measureflow.states import State
 
@@ -82,7 +81,7 @@ class Unrolled(AbstractGame):
 
 
 @final
-class _Foresight(Energy):
+class _Foresight(Derived):
     """x -> E_0(x; y^K(x)).
 
     With l_K = grad_y E_0(x; y_K) and l_k = l_{k+1} - eta (d/ds grad_y E_1)(y_k + s l_{k+1}; x) the gradient is
@@ -97,17 +96,6 @@ class _Foresight(Energy):
     @property
     def _own(self) -> Energy:
         return self.game.energy(0, (self.critic, self.critic))
-
-    @property
-    def bounds(self) -> Bounds | None:
-        return self._own.bounds
-
-    @property
-    def boxed(self) -> bool:  # type: ignore[override]
-        return self._own.boxed
-
-    def project(self, z: np.ndarray) -> np.ndarray:
-        return self._own.project(z)
 
     def _evaluate(self, state: State) -> tuple[float, np.ndarray]:
         frozen = self.game.energy(1, (state, self.critic))

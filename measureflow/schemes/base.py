@@ -15,7 +15,7 @@ from measureflow.errors import UnsupportedError, of_player
 from measureflow.games import AbstractGame, Unrolled
 from measureflow.metrics import Metric
 from measureflow.proximal import Step
-from measureflow.schemes.couplings import COMMON, COUPLINGS, Result
+from measureflow.schemes.couplings import COMMON, COUPLINGS, Coupling, InTurn, Result
 from measureflow.schemes.info import Move, States, StepInfo
 from measureflow.states import State
 
@@ -64,6 +64,8 @@ class Scheme(ABC):
         extrapolated from the step before.
     inner_steps : sequence of int, optional
         Steps of size tau that each player takes in one step of the scheme; None: one each.
+    turns : sequence of int, optional
+        For "alternating", "symmetric" and "adjoint" the order in which players move; None: by their numbers, (0, 1, ...).
     unrolled : int
         Explicit steps of player 1 that player 0 foresees and differentiates through, in zero-sum games (`games.Unrolled`).
 
@@ -81,10 +83,17 @@ class Scheme(ABC):
 
     unrolled: int = 0
 
-    def __init__(self, coupling: str = "simultaneous", inner_steps: Any = None, *, unrolled: int = 0) -> None:
+    def __init__(self, coupling: str = "simultaneous", inner_steps: Any = None, *, turns: Any = None, unrolled: int = 0) -> None:
         self.coupling = check.choice("coupling", coupling, self.couplings)
         self.inner_steps = None if inner_steps is None else _counts(inner_steps)
+        self.turns = None if turns is None else _turns(turns, self.coupling)
         self.unrolled = check.integer("unrolled", unrolled, least=0)
+
+    @property
+    def rule(self) -> Coupling:
+        """Who sees what."""
+        rule = COUPLINGS[self.coupling]
+        return type(rule)(self.turns) if isinstance(rule, InTurn) and self.turns is not None else rule
 
     @property
     def order(self) -> int:
@@ -114,7 +123,9 @@ class Scheme(ABC):
         self.check_game(players, states)
 
     def check_game(self, players: Players, states: States) -> None:
-        """Raise UnsupportedError if `unrolled` does not suit the game."""
+        """Raise ValueError or UnsupportedError if `turns` or `unrolled` do not suit the game."""
+        if self.turns is not None and len(self.turns) != len(players):
+            raise ValueError(f"turns must hold each of the {len(players)} players once, got {self.turns}")
         if self.unrolled:
             if len(players) != 2:
                 raise UnsupportedError(f"unrolled={self.unrolled} needs a zero-sum game of two players, got {len(players)}")
@@ -132,7 +143,7 @@ class Scheme(ABC):
 
     def init(self, players: Players, states: States) -> Any:
         """Return the memory that `step` needs, () for one-step schemes."""
-        return COUPLINGS[self.coupling].init(states)
+        return self.rule.init(states)
 
     def step(self, players: Players, states: States, memory: Any, tau: float) -> Result:
         """Advance all players by tau: (states, memory, tau) -> (new states, new memory, one StepInfo a player)."""
@@ -140,7 +151,8 @@ class Scheme(ABC):
 
     def coupled(self, coupling: str, players: Players, states: States, memory: Any, tau: float) -> Result:
         """Advance all players by tau with a coupling of this name."""
-        return COUPLINGS[coupling].step(self.move(players, tau, self.advance_player), players.metrics, states, memory, tau)
+        rule = self.rule if coupling == self.coupling else COUPLINGS[coupling]
+        return rule.step(self.move(players, tau, self.advance_player), players.metrics, states, memory, tau)
 
     def move(self, players: Players, tau: float, advance: Advance) -> Move:
         """Return the function that advances one player by `advance`, in a step of size tau."""
@@ -178,13 +190,14 @@ class Scheme(ABC):
         """
         if self.unrolled:
             raise UnsupportedError(f"with unrolled={self.unrolled} player 0 sees states that are not rows of the solution")
-        seen = COUPLINGS[self.coupling].seen_by(player, old, new)
+        seen = self.rule.seen_by(player, old, new)
         if seen is None:
             raise UnsupportedError(f"players of the coupling {self.coupling!r} see states that are not rows of the solution")
         return seen
 
     def __repr__(self) -> str:
         inner = "" if self.inner_steps is None else f", inner_steps={self.inner_steps}"
+        inner += "" if self.turns is None else f", turns={self.turns}"
         foreseen = f", unrolled={self.unrolled}" if self.unrolled else ""
         return f"{type(self).__name__}(coupling={self.coupling!r}{inner}{foreseen})"
 
@@ -205,6 +218,15 @@ def _repeat(
 def _extrapolated(now: Energy, before: Energy, weight: float) -> Energy:
     """Return (1 + w) E_now - w E_before; an energy that does not depend on the opponents is itself."""
     return now if now is before else (1.0 + weight) * now - weight * before
+
+
+def _turns(turns: Any, coupling: str) -> tuple[int, ...]:
+    order = tuple(check.integer("turns", k, least=0) for k in check.entries("turns", turns, None, "every player once, in order"))
+    if sorted(order) != list(range(len(order))):
+        raise ValueError(f"turns must hold every player once, got {order}")
+    if not isinstance(COUPLINGS[coupling], InTurn):
+        raise ValueError(f"turns must be None for the coupling {coupling!r}, in which players move together, got {order}")
+    return order
 
 
 def _counts(inner_steps: Any) -> tuple[int, ...]:

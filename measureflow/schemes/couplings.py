@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 from measureflow.metrics import Metric
@@ -40,23 +40,35 @@ class Simultaneous(Coupling):
         return old
 
 
+@dataclass(frozen=True)
+class InTurn(Coupling):
+    """Players move one after the other, in the order of `turns`; None: by their numbers."""
+
+    turns: tuple[int, ...] | None = None
+
+    def order(self, states: States) -> tuple[int, ...]:
+        """Return the players in the order in which they move."""
+        return tuple(range(len(states))) if self.turns is None else self.turns
+
+
 @final
-class Alternating(Coupling):
+class Alternating(InTurn):
     """Every player sees the newest states (Gauss-Seidel): x+ = J(x; y), y+ = J(y; x+)."""
 
     def step(self, move: Move, metrics: tuple[Metric, ...], states: States, memory: Any, tau: float) -> Result:
-        current, infos = list(states), []
-        for player, own in enumerate(states):
-            current[player], info = move(player, own, tuple(current))
-            infos.append(info)
+        current, infos = list(states), [StepInfo(0.0, 0.0, 0)] * len(states)
+        for player in self.order(states):
+            current[player], infos[player] = move(player, states[player], tuple(current))
         return tuple(current), memory, tuple(infos)
 
     def seen_by(self, player: int, old: States, new: States) -> States:
-        return new[:player] + old[player:]
+        order = self.order(old)
+        moved = order[: order.index(player)]
+        return tuple(new[k] if k in moved else old[k] for k in range(len(old)))
 
 
 @final
-class Symmetric(Coupling):
+class Symmetric(InTurn):
     """Strang splitting: half steps of all players but the last in order, a step of the last, half steps back in order.
 
     Its own inverse under tau -> -tau if the players' steps are: of order 2 where they are (on bilinear games even explicit ones
@@ -64,9 +76,9 @@ class Symmetric(Coupling):
     """
 
     def step(self, move: Move, metrics: tuple[Metric, ...], states: States, memory: Any, tau: float) -> Result:
-        last = len(states) - 1
+        *others, last = self.order(states)
         current, infos = list(states), [StepInfo(0.0, 0.0, 0)] * len(states)
-        for player in (*range(last), last, *reversed(range(last))):
+        for player in (*others, last, *reversed(others)):
             current[player], info = move(player, current[player], tuple(current), share=1.0 if player == last else 0.5)
             infos[player] = info.after(infos[player])
         return tuple(current), memory, tuple(infos)
@@ -118,7 +130,7 @@ class Optimistic(Coupling):
 
 
 @final
-class Adjoint(Coupling):
+class Adjoint(InTurn):
     """Alternating half steps, then their adjoints: the players in reverse order, each by the adjoint of its own half step.
 
     A step composed with its adjoint is its own inverse under tau -> -tau, and so of order 2 (ALT-ADJ of theory, 4.5). Every
@@ -127,7 +139,7 @@ class Adjoint(Coupling):
 
     def step(self, move: Move, metrics: tuple[Metric, ...], states: States, memory: Any, tau: float) -> Result:
         current, infos = list(states), [StepInfo(0.0, 0.0, 0)] * len(states)
-        there = range(len(states))
+        there = self.order(states)
         for player, adjoint in (*((k, False) for k in there), *((k, True) for k in reversed(there))):
             current[player], info = move(player, current[player], tuple(current), share=0.5, adjoint=adjoint)
             infos[player] = info.after(infos[player])

@@ -32,6 +32,8 @@ class Explicit(Scheme):
     inner_steps : sequence of int, optional
         Steps of size tau that each player takes in one step of the scheme; None: one each. Not for "extragradient" and
         "optimistic", which move all players at once.
+    turns : sequence of int, optional
+        The order in which players move, see `Scheme`.
     unrolled : int
         Explicit steps of player 1 that player 0 foresees and differentiates through, in zero-sum games (`games.Unrolled`).
 
@@ -42,8 +44,8 @@ class Explicit(Scheme):
     Vector([0.25])
     """
 
-    def __init__(self, coupling: str = "simultaneous", inner_steps: Any = None, *, unrolled: int = 0) -> None:
-        super().__init__(coupling, inner_steps, unrolled=unrolled)
+    def __init__(self, coupling: str = "simultaneous", inner_steps: Any = None, *, turns: Any = None, unrolled: int = 0) -> None:
+        super().__init__(coupling, inner_steps, turns=turns, unrolled=unrolled)
         if coupling in AT_ONCE and max(self.inner_steps or (1,)) > 1:
             raise ValueError(f"inner_steps must be 1 for the coupling {coupling!r}, got {self.inner_steps}")
 

@@ -27,6 +27,8 @@ class JKO(Minimizing):
         the reverse order of the players.
     inner_steps : sequence of int, optional
         Steps of size tau that each player takes in one step of the scheme; None: one each.
+    turns : sequence of int, optional
+        The order in which players move, see `Scheme`.
     unrolled : int
         Explicit steps of player 1 that player 0 foresees and differentiates through, in zero-sum games (`games.Unrolled`).
     tolerance : float

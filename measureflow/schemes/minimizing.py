@@ -20,11 +20,12 @@ class Minimizing(Scheme):
         coupling: str = "simultaneous",
         inner_steps: Any = None,
         *,
+        turns: Any = None,
         unrolled: int = 0,
         tolerance: float = 1e-10,
         max_iterations: int = 500,
     ) -> None:
-        super().__init__(coupling, inner_steps, unrolled=unrolled)
+        super().__init__(coupling, inner_steps, turns=turns, unrolled=unrolled)
         self.tolerance = Tolerance(
             check.scalar("tolerance", tolerance, above=0.0), check.integer("max_iterations", max_iterations, least=1)
         )

@@ -30,6 +30,8 @@ class Mirror(Scheme):
         (theory, G14).
     inner_steps : sequence of int, optional
         Steps of size tau that each player takes in one step of the scheme; None: one each.
+    turns : sequence of int, optional
+        The order in which players move, see `Scheme`.
     implicit : bool
         Whether the first variation is taken at p+ instead of p.
     tolerance : float
@@ -62,11 +64,12 @@ class Mirror(Scheme):
         coupling: str = "simultaneous",
         inner_steps: Any = None,
         *,
+        turns: Any = None,
         implicit: bool = False,
         tolerance: float = 1e-10,
         max_iterations: int = 100,
     ) -> None:
-        super().__init__(coupling, inner_steps)
+        super().__init__(coupling, inner_steps, turns=turns)
         self.implicit = check.flag("implicit", implicit)
         self.tolerance = Tolerance(
             check.scalar("tolerance", tolerance, above=0.0), check.integer("max_iterations", max_iterations, least=1)

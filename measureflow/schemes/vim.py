@@ -35,6 +35,8 @@ class VIM(Minimizing):
         to first order by the others.
     inner_steps : sequence of int, optional
         Steps of size tau that each player takes in one step of the scheme; None: one each. Not with "implicit".
+    turns : sequence of int, optional
+        The order in which players move, see `Scheme`.
     tolerance : float
         Residual at which an inner solver stops, a distance relative to max(1, size of the state).
     max_iterations : int
@@ -56,9 +58,15 @@ class VIM(Minimizing):
     ahead = 0.5
 
     def __init__(
-        self, coupling: str = "simultaneous", inner_steps: Any = None, *, tolerance: float = 1e-10, max_iterations: int = 500
+        self,
+        coupling: str = "simultaneous",
+        inner_steps: Any = None,
+        *,
+        turns: Any = None,
+        tolerance: float = 1e-10,
+        max_iterations: int = 500,
     ) -> None:
-        super().__init__(coupling, inner_steps, tolerance=tolerance, max_iterations=max_iterations)
+        super().__init__(coupling, inner_steps, turns=turns, tolerance=tolerance, max_iterations=max_iterations)
         if coupling == "implicit" and self.inner_steps is not None and max(self.inner_steps) > 1:
             raise ValueError(
                 f"inner_steps must be None or ones with the coupling 'implicit' of midpoints, got {self.inner_steps}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
@@ -38,9 +39,15 @@ class _LinearQuadratic(AbstractGame):
 
     def _frozen(self, player: int, others: States) -> Energy:
         y = self._centre(f"states[{1 - player}]", others[0], 1 - player)
-        mine, theirs = (self.P, self.Q) if player == 0 else (self.Q, self.P)
         pull = self.C @ y if player == 0 else -self.C.T @ y
-        return Quadratic(mine, linear=pull, constant=-Quadratic(theirs).value(others[0]))
+        mine, theirs = self._curvatures[player], self._curvatures[1 - player]
+        rest = Quadratic(0.0, linear=pull, constant=0.0 if theirs is None else -theirs.value(others[0]))
+        return rest if mine is None else mine + rest
+
+    @cached_property
+    def _curvatures(self) -> tuple[Quadratic | None, Quadratic | None]:
+        """The players' own parts; None for none."""
+        return Quadratic(self.P) if self.P.any() else None, Quadratic(self.Q) if self.Q.any() else None
 
     def best_response(self, player: int, states: States) -> State | None:
         """Return the minimiser of the player's energy, a Dirac mass for laws; None if the energy is unbounded below."""

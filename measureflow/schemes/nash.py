@@ -20,7 +20,8 @@ RESIDUAL = 1e-10
 ROUNDING = 1e-14
 ROUNDS = 60
 HALVINGS = 12
-FEW = 12
+FEW, MANY = 12, 1000
+"""Unknowns up to which the derivative is a matrix of differences from the start, and where GMRES fails."""
 DIFFERENCE = 1e-7
 
 
@@ -93,13 +94,15 @@ def _newton(problem: _BestReplies) -> tuple[np.ndarray, int]:
     """
     z = problem.coordinates(problem.replies(np.concatenate([chart.origin.ravel() for chart in problem.charts]))[0])
     value, before, matrix = problem.gap(z), np.inf, None
+    dense = len(z) <= FEW
     for rounds in range(ROUNDS):
         now = problem.size(value)
         if now <= problem.rounding or (now <= problem.goal and now > 0.25 * before):
             return z, rounds
-        if len(z) > FEW:
-            direction = _krylov_direction(problem, z, value)
-        else:
+        if not dense:
+            direction, solved = _krylov_direction(problem, z, value)
+            dense = not solved and len(z) <= MANY
+        if dense:
             matrix = _differences(problem, z, value) if matrix is None or now > 0.25 * before else matrix
             direction = np.linalg.lstsq(matrix, -value)[0]
         old, old_value, before = z, value, now
@@ -116,7 +119,8 @@ def _differences(problem: _BestReplies, z: np.ndarray, value: np.ndarray) -> np.
     return np.column_stack([(problem.gap(z + scale * unit) - value) / scale for unit in np.eye(len(z))])
 
 
-def _krylov_direction(problem: _BestReplies, z: np.ndarray, value: np.ndarray) -> np.ndarray:
+def _krylov_direction(problem: _BestReplies, z: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Return Newton's direction by GMRES, and whether that reached its tolerance."""
     from scipy.sparse.linalg import LinearOperator, gmres
 
     scale = DIFFERENCE * max(1.0, float(np.linalg.norm(z)))
@@ -126,8 +130,8 @@ def _krylov_direction(problem: _BestReplies, z: np.ndarray, value: np.ndarray) -
         return v * 0.0 if length == 0.0 else (problem.gap(z + (scale / length) * v) - value) * (length / scale)
 
     operator = LinearOperator((len(z), len(z)), matvec=derivative, dtype=np.float64)
-    direction, _ = gmres(operator, -value, rtol=1e-5, restart=min(30, len(z)), maxiter=2)
-    return np.asarray(direction)
+    direction, left = gmres(operator, -value, rtol=1e-5, restart=min(30, len(z)), maxiter=2)
+    return np.asarray(direction), left == 0
 
 
 def _damped(problem: _BestReplies, z: np.ndarray, value: np.ndarray, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from measureflow._numba import njit
 
 VECTOR = 32  # bytes of a vector register
 MAIN = 6  # rows of a tile: 12 sums, two vectors of b and one of a fill the 16 registers of AVX2
+LESS = 4  # rows of a tile that still keeps two units of multiply-adds busy: 8 sums, a latency of 4
 STRIP = 64  # bytes of a row of a tile: two vectors
 
 # Constants of these types are not literals to numba, which would compile a function apart for each.
@@ -108,7 +109,7 @@ def _tile(rows: int) -> Any:
     return fill
 
 
-_main, _one = _tile(MAIN), _tile(1)
+_main, _less, _one = _tile(MAIN), _tile(LESS), _tile(1)
 
 
 @njit
@@ -121,9 +122,12 @@ def product(
     """
     keep_apart()
     i = 0
-    while i + MAIN <= m:
+    while i + MAIN <= m and m - i != 2 * LESS:
         _main(a, a0 + i * down, down, along, b, b0, under, c, c0 + i * width, width, k, add)
         i += MAIN
+    while i + LESS <= m:
+        _less(a, a0 + i * down, down, along, b, b0, under, c, c0 + i * width, width, k, add)
+        i += LESS
     while i < m:
         _one(a, a0 + i * down, down, along, b, b0, under, c, c0 + i * width, width, k, add)
         i += 1

@@ -16,8 +16,8 @@ and with back_L = q the gradient of sum_i q_i D(x_i) is added to it in the same 
 
 All arrays are flat and laid out by a *plan*. Level l of a block has `capacity` rows of `pitch[l]` numbers, of which
 width[l] are used. Layer l of the parameters has width[l] rows W of `pitch[l + 1]` numbers, then a row b. A width of at most 4
-is its own pitch; others are rounded up to full tiles of `product`, an odd number of them, so that equal columns of successive
-rows do not fall in the same lines of the cache. Numbers between width and pitch are 0 in parameters and gradients.
+is its own pitch; others are rounded up to full tiles of `product`, above four an odd number of them, so that equal columns of
+successive rows do not fall in the same lines of the cache. Numbers between width and pitch are 0 in parameters and gradients.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def make_plan(widths: Any, capacity: int, itemsize: int) -> Plan:
     lanes, levels = 64 // itemsize, len(widths)
     plan = np.zeros((4, levels + 1), np.int64)
     plan[WIDTH, :-1] = widths
-    plan[PITCH, :-1] = [n if n <= NARROW else lanes * (-(-n // lanes) | 1) for n in widths]
+    plan[PITCH, :-1] = [n if n <= NARROW else lanes * (-(-n // lanes) | (n > 4 * lanes)) for n in widths]
     plan[LEVEL, 1:] = np.cumsum(plan[PITCH, :-1]) * capacity
     layers = (plan[WIDTH, :-2] + 1) * plan[PITCH, 1:-1]
     plan[LAYER, 1:-1] = np.cumsum(layers)
@@ -88,6 +88,13 @@ def level(flat: Any, plan: Any, which: int, rows: int) -> Any:
 
 
 @njit
+def entries(flat: Any, plan: Any, which: int, rows: int) -> Any:
+    """Return the rows of a level as a vector, padding and all."""
+    at = plan[LEVEL, which]
+    return flat[at : at + rows * plan[PITCH, which]]
+
+
+@njit
 def matrix(flat: Any, plan: Any, layer: int) -> Any:
     """Return the matrix of a layer and its bias in the last row, (width + 1, pitch of the next level)."""
     at, pitch, rows = plan[LAYER, layer], plan[PITCH, layer + 1], plan[WIDTH, layer] + 1
@@ -109,29 +116,56 @@ def _take_transposed(source: Any, first: int, n: int, k: int, strip: Any, lanes:
 
 @njit
 def _dots(a: Any, w: Any, rows: int, n: int, k: int, out: Any) -> None:
-    """out[r, o] = sum over k of a[r, k] w[o, k], for few o."""
+    """out[r, o] = sum over k of a[r, k] w[o, k], for few o; four rows at once, at the end some of them twice: the same bits."""
     keep_apart()
-    for r in range(rows):
+    for r in range(0, rows, 4):
+        r1, r2, r3 = min(r + 1, rows - 1), min(r + 2, rows - 1), min(r + 3, rows - 1)
         for o in range(n):
-            total = out.dtype.type(0)
+            s = t = u = v = out.dtype.type(0)
             for i in range(k):
-                total += a[r, i] * w[o, i]
-            out[r, o] = total
+                s += a[r, i] * w[o, i]
+                t += a[r1, i] * w[o, i]
+                u += a[r2, i] * w[o, i]
+                v += a[r3, i] * w[o, i]
+            out[r, o], out[r1, o], out[r2, o], out[r3, o] = s, t, u, v
 
 
 @njit
 def _outer(a: Any, b: Any, rows: int, n: int, k: int, out: Any) -> None:
     """out[i, j] += sum over rows of a[r, i] b[r, j], for i < n, few, and j < k."""
     keep_apart()
-    whole = rows - rows % 4
+    whole = rows - rows % 8
     for i in range(n):
-        for r in range(0, whole, 4):
+        for r in range(0, whole, 8):
             s, t, u, v = a[r, i], a[r + 1, i], a[r + 2, i], a[r + 3, i]
+            p, q, x, y = a[r + 4, i], a[r + 5, i], a[r + 6, i], a[r + 7, i]
             for j in range(k):
-                out[i, j] += (s * b[r, j] + t * b[r + 1, j]) + (u * b[r + 2, j] + v * b[r + 3, j])
+                one = (s * b[r, j] + t * b[r + 1, j]) + (u * b[r + 2, j] + v * b[r + 3, j])
+                out[i, j] += one + ((p * b[r + 4, j] + q * b[r + 5, j]) + (x * b[r + 6, j] + y * b[r + 7, j]))
         for r in range(whole, rows):
             for j in range(k):
                 out[i, j] += a[r, i] * b[r, j]
+
+
+@njit
+def _add_rows(d: Any, rows: int, n: int, out: Any) -> None:
+    """out[j] += sum over rows of d[r, j], for j < n."""
+    keep_apart()
+    if n <= NARROW:
+        for j in range(n):
+            total = out.dtype.type(0)
+            for r in range(rows):
+                total += d[r, j]
+            out[j] += total
+        return
+    whole = rows - rows % 8
+    for r in range(0, whole, 8):
+        for j in range(n):
+            one = (d[r, j] + d[r + 1, j]) + (d[r + 2, j] + d[r + 3, j])
+            out[j] += one + ((d[r + 4, j] + d[r + 5, j]) + (d[r + 6, j] + d[r + 7, j]))
+    for r in range(whole, rows):
+        for j in range(n):
+            out[j] += d[r, j]
 
 
 @njit
@@ -191,7 +225,7 @@ def backward(params: Any, plan: Any, code: int, acts: Any, delta: Any, rows: int
     keep_apart()
     for layer in range(plan.shape[1] - 3, 0, -1):
         _apply_transposed(params, plan, layer, delta, delta, plan[LEVEL, layer], rows, strip)
-        times_slope(level(delta, plan, layer, rows), level(acts, plan, layer, rows), rows, plan[WIDTH, layer], code)
+        times_slope(entries(delta, plan, layer, rows), entries(acts, plan, layer, rows), code)
     if into_points:
         _apply_transposed(params, plan, ZERO, delta, delta, plan[LEVEL, 0], rows, strip)
 
@@ -204,12 +238,10 @@ def tangents(params: Any, plan: Any, code: int, acts: Any, delta: Any, along: An
         _apply(params, plan, layer, along, along, rows, strip)
         here = layer + 1
         bend(
-            level(along, plan, here, rows),
-            level(back, plan, here, rows),
-            level(delta, plan, here, rows),
-            level(acts, plan, here, rows),
-            rows,
-            plan[WIDTH, here],
+            entries(along, plan, here, rows),
+            entries(back, plan, here, rows),
+            entries(delta, plan, here, rows),
+            entries(acts, plan, here, rows),
             code,
         )
 
@@ -219,10 +251,8 @@ def backward_again(params: Any, plan: Any, code: int, acts: Any, back: Any, spar
     """Complete levels 1 to L - 1 of `back`, started by `tangents`, from the seeds in level L; `spare` is overwritten."""
     keep_apart()
     for layer in range(plan.shape[1] - 3, 0, -1):
-        pitch = plan[PITCH, layer]
         _apply_transposed(params, plan, layer, back, spare, plan[LEVEL, 0], rows, strip)
-        more = spare[: rows * pitch].reshape((rows, pitch))
-        add_times_slope(level(back, plan, layer, rows), more, level(acts, plan, layer, rows), rows, plan[WIDTH, layer], code)
+        add_times_slope(entries(back, plan, layer, rows), spare, entries(acts, plan, layer, rows), code)
 
 
 @njit
@@ -249,6 +279,4 @@ def add_gradient(plan: Any, acts: Any, delta: Any, total: Any, rows: int, biases
                     acts, at, ONE, plan[PITCH, layer], delta, to + j, pitch, total, plan[LAYER, layer] + j, pitch, k, rows, YES
                 )
         if biases:
-            for r in range(rows):
-                for j in range(n):
-                    into[k, j] += d[r, j]
+            _add_rows(d, rows, n, into[k])

@@ -281,6 +281,23 @@ def _() -> dict[str, Any]:
     return flow(e.Entropy(0.5) + e.Quadratic(), start, 1.0, 0.009, scheme="bdf2")
 
 
+@case("three stages of a gaussian, auto")
+def _() -> dict[str, Any]:
+    start = mf.Gaussian([1.0, 2.0], [[2.0, 0.3], [0.3, 0.5]])
+    return flow(e.Entropy() + e.Quadratic(), start, 1.0, "auto", scheme="three-stage", rtol=1e-5, atol=1e-8)
+
+
+@case("richardson of a porous medium")
+def _() -> dict[str, Any]:
+    return flow(e.PowerEntropy(2.0), mf.Quantiles(np.linspace(-1.0, 2.0, 9) ** 3), 1.0, 0.015, scheme="richardson")
+
+
+@case("forward and backward of quantiles")
+def _() -> dict[str, Any]:
+    energy = e.Entropy(0.5) + e.MMD(cloud(5, 1, 0), "gaussian")
+    return flow(energy, mf.Quantiles(np.linspace(-1.0, 2.0, 9) ** 3), 1.0, 0.01, scheme=mf.ForwardBackward(("MMD",)))
+
+
 @case("vim of a gaussian, auto")
 def _() -> dict[str, Any]:
     start = mf.Gaussian([1.0, 2.0], [[2.0, 0.3], [0.3, 0.5]])
@@ -311,7 +328,7 @@ def _() -> dict[str, Any]:
 @case("unrolled with consensus")
 def _() -> dict[str, Any]:
     game = g.Consensus(g.Unrolled(g.DiracGAN("gan"), 2, 0.1), 0.3)
-    return flow(game, pair(1.0, 0.5), 1.0, 0.02, scheme="explicit")
+    return flow(game, pair(1.0, 0.5), 0.5, 0.025, scheme="explicit")
 
 
 @case("dirac, gradient penalty")

@@ -28,19 +28,19 @@ def test_printed_numbers():
 
 @pytest.mark.parametrize(("scheme", "order"), [("explicit", 1.0), ("jko", 1.0), ("vim implicit", 2.0)])
 def test_orders(scheme, order):
-    problem = get("G12", t=3.0)
-    errors = [problem.error(problem.solve(tau, scheme)) for tau in (0.02, 0.01)]
+    problem = get("G12", t=1.0)
+    errors = [problem.error(problem.solve(tau, scheme)) for tau in (0.04, 0.02)]
     assert_allclose(np.log2(errors[0] / errors[1]), order, atol=0.06)
 
 
 def test_runge_kutta_keeps_the_energy_and_the_turning_points():
     problem = get("G12")
-    sol = problem.solve(0.02, "rk4", t=12.0)
+    sol = problem.solve(0.05, "rk4", t=9.0)
     energy = [problem.invariants["H"](states) for states in sol.states]
-    assert np.ptp(energy) < 1e-6
+    assert np.ptp(energy) < 1e-4
     assert_allclose(sol.invariants()["H, if centred"], energy)
     deviations = np.sqrt([states[0].cov[0, 0] for states in sol.states])
-    assert_allclose([deviations.min(), deviations.max()], [0.3, 2.753774777], atol=2e-3)  # between rows at most
+    assert_allclose([deviations.min(), deviations.max()], [0.3, 2.753774777], atol=2e-2)  # between rows at most
 
 
 def test_gaussians_in_the_plane_follow_the_affine_flow():

@@ -325,10 +325,9 @@ def _() -> dict[str, Any]:
     return flow(g.Bilinear(1.0), pair(1.0, 0.5), 1.0, 0.01, scheme=mf.Explicit("alternating", unrolled=3), speeds=(1.0, 2.0))
 
 
-@case("unrolled with consensus")
+@case("consensus")
 def _() -> dict[str, Any]:
-    game = g.Consensus(g.Unrolled(g.DiracGAN("gan"), 2, 0.1), 0.3)
-    return flow(game, pair(1.0, 0.5), 0.5, 0.025, scheme="explicit")
+    return flow(g.Consensus(g.DiracGAN("gan"), 0.3), pair(1.0, 0.5), 0.5, 0.025, scheme="explicit")
 
 
 @case("dirac, gradient penalty")

@@ -2,6 +2,8 @@
 
 from measureflow.energies.base import Energy as Energy
 from measureflow.energies.base import Sum as Sum
+from measureflow.energies.blob import BlobEntropy as BlobEntropy
+from measureflow.energies.blob import BlobPowerEntropy as BlobPowerEntropy
 from measureflow.energies.box import Box as Box
 from measureflow.energies.cells import CellPotential as CellPotential
 from measureflow.energies.discrepancy import MMD as MMD
@@ -19,7 +21,11 @@ from measureflow.energies.kernels import EnergyKernel as EnergyKernel
 from measureflow.energies.kernels import GaussianKernel as GaussianKernel
 from measureflow.energies.kernels import LaplaceKernel as LaplaceKernel
 from measureflow.energies.kernels import UserKernel as UserKernel
+from measureflow.energies.obstacle import Obstacle as Obstacle
 from measureflow.energies.potential import Potential as Potential
 from measureflow.energies.quadratic import Quadratic as Quadratic
+from measureflow.energies.sinkhorn import SinkhornDivergence as SinkhornDivergence
+from measureflow.energies.sliced import SlicedEnergyDistance as SlicedEnergyDistance
+from measureflow.energies.sliced import SlicedWasserstein as SlicedWasserstein
 from measureflow.energies.transport_distance import SquaredWasserstein as SquaredWasserstein
 from measureflow.energies.transport_distance import Wasserstein1 as Wasserstein1

@@ -11,7 +11,7 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow.energies.kinks import Kinks
 from measureflow.errors import UnsupportedError
-from measureflow.states import Gaussian, Histogram, State, Vector, atoms
+from measureflow.states import Gaussian, Histogram, Law, State, Vector, atoms
 
 Bounds = tuple[float, float]
 
@@ -58,6 +58,21 @@ class Energy(ABC):
     def gradient(self, state: State) -> np.ndarray:
         """Return the gradient at a state, of the shape of its coordinates."""
         return self.value_and_gradient(state)[1]
+
+    def first_variation(self, law: State) -> np.ndarray:
+        """Return dE/dmu, up to a constant, at the atoms of a law, (n,), or the cells of a `Histogram`, grid.shape.
+
+        Raises
+        ------
+        TypeError
+            If law is not a law, or the energy knows no first variation there.
+        """
+        check.instance("law", law, Law, "a law")
+        return self.gradient(law) if isinstance(law, Histogram) else self._variation(law)
+
+    def _variation(self, law: State) -> np.ndarray:
+        """Return the first variation at the atoms of a law that is no Histogram."""
+        raise UnsupportedError(f"{type(self).__name__} has no first variation at the atoms of {type(law).__name__}")
 
     @property
     def convexity(self) -> float | None:
@@ -148,6 +163,9 @@ class Sum(Energy):
             gradient += c * g
         return sum(c * value for c, value, _ in parts), gradient
 
+    def _variation(self, law: State) -> np.ndarray:
+        return sum((c * term.first_variation(law) for c, term in self._terms), np.zeros(len(atoms(law)[1])))
+
     @property
     def convexity(self) -> float | None:
         total = 0.0
@@ -205,6 +223,9 @@ class AtomEnergy(Energy):
             raise unsupported(self, state, "laws: Particles, Quantiles, Histogram")
         value, gradient = self._on_atoms(*atoms(state))
         return value, gradient.reshape(state.coordinates.shape)
+
+    def _variation(self, law: State) -> np.ndarray:
+        return self._first_variation(*atoms(law))[1]
 
 
 class PointEnergy(AtomEnergy):

@@ -44,5 +44,8 @@ class Box(Energy):
         inside = z.min() >= self.lo and z.max() <= self.hi
         return 0.0 if inside else np.inf, np.zeros(z.shape)
 
+    def _variation(self, law: State) -> np.ndarray:
+        return np.zeros(len(law))
+
     def __repr__(self) -> str:
         return f"Box({self.lo:g}, {self.hi:g})"

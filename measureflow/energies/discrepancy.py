@@ -186,6 +186,13 @@ class EnergyDistance(_Discrepancy):
             slope = slope + 2.0 * _level_gap(x)
         return value, slope.reshape(state.coordinates.shape)
 
+    def _variation(self, law: State) -> np.ndarray:
+        if self._cells is None:
+            return super()._variation(law)
+        points, weights = atoms(law)
+        own, _ = self.kernel.integrate(points, points, weights)
+        return own + self._cells.mean_distance(points[:, 0])
+
     def _to_atoms(self, x: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
         from measureflow.kernels.line import energy_line  # numba is loaded at first use
 

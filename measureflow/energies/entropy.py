@@ -1,7 +1,9 @@
 """Energies of a density: entropy, power entropies and the Kullback-Leibler divergence.
 
 They live on `Quantiles`, `Gaussian` and `Histogram`. Quantiles x_0 <= ... <= x_{n-1} carry mass 1/n between neighbours, so that
-the density on a gap is 1/(n gap); the two half cells beyond the ends are left out (an error of order log(n)/n in the value).
+the density on a gap is 1/(n gap). The weights of the gaps are those of `free_ends`, with which Gaussians and the profiles of
+Barenblatt flow exactly, for every n; nothing is added for the two half cells beyond the ends (an error of order log(n)/n in the
+value).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow.energies.base import Energy, unsupported
+from measureflow.energies.free_ends import gap_weights
 from measureflow.energies.quadratic import Quadratic
 from measureflow.states import Gaussian, Histogram, Law, Quantiles, State
 
@@ -22,6 +25,9 @@ HINT = "Atoms have none: use to_quantiles() in 1-D, or to_gaussian()."
 
 class InternalEnergy(Energy):
     """An energy int u(rho) dx of the density rho."""
+
+    exponent: float
+    """The m of u(rho) = rho^m / (m - 1), 1 for rho log rho."""
 
     @abstractmethod
     def per_mass(self, density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,16 +51,17 @@ class InternalEnergy(Energy):
         raise unsupported(self, state, WHERE, HINT)
 
     def _on_quantiles(self, values: np.ndarray) -> tuple[float, np.ndarray]:
-        """E = (1/n) sum v(gap); with the weight 1/n of an atom the gradient is a difference of pressures / density."""
+        """E = (1/n) sum w v(gap); with the weight 1/n of an atom the gradient is a difference of pressures."""
         n, gaps = len(values), np.diff(values)
         if gaps.size and gaps.min() <= 0.0:
             return np.inf, np.full(n, np.nan)
         per_mass, pressure = self.per_mass(1.0 / (n * gaps))
-        push = pressure / gaps
+        weights = gap_weights(self.exponent, n)
+        push = weights * pressure / gaps
         gradient = np.zeros(n)
         gradient[:-1] += push
         gradient[1:] -= push
-        return float(per_mass.sum()) / n, gradient
+        return float(weights @ per_mass) / n, gradient
 
     def _on_histogram(self, law: Histogram) -> tuple[float, np.ndarray]:
         density = law.density
@@ -83,6 +90,8 @@ class Entropy(InternalEnergy):
     >>> round(Entropy().value(Gaussian(0.0, 1.0)), 12)
     -1.418938533205
     """
+
+    exponent = 1.0
 
     def __init__(self, temperature: float = 1.0) -> None:
         self.temperature = check.scalar("temperature", temperature, above=0.0)
@@ -130,6 +139,7 @@ class PowerEntropy(InternalEnergy):
         self.m = check.scalar("m", m, above=0.0)
         if self.m == 1.0:
             raise ValueError("m must not be 1, got 1.0: that is Entropy()")
+        self.exponent = self.m
 
     @property
     def convexity(self) -> float | None:

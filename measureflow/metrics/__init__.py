@@ -9,6 +9,7 @@ from measureflow.metrics.euclidean import Euclidean as Euclidean
 from measureflow.metrics.fisher_rao import FisherRao as FisherRao
 from measureflow.metrics.sobolev import Sobolev as Sobolev
 from measureflow.metrics.wasserstein import Wasserstein as Wasserstein
+from measureflow.metrics.wfr import WassersteinFisherRao as WassersteinFisherRao
 from measureflow.states import Law, State
 
 

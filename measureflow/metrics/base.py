@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Protocol
 
 import numpy as np
 
@@ -11,10 +12,20 @@ from measureflow.errors import UnsupportedError
 from measureflow.states import State
 
 
+class Differentiable(Protocol):
+    """What a metric asks of an energy."""
+
+    def gradient(self, state: State) -> np.ndarray:
+        """Return the gradient, of the shape of the state's coordinates."""
+
+    def first_variation(self, law: State) -> np.ndarray:
+        """Return the first variation at the atoms of a law, (n,)."""
+
+
 class Chart(ABC):
     """Normal coordinates at a base state: d(base, state(z)) = |z - origin| near the origin.
 
-    A gradient flow sees its metric through such charts only: an explicit step is z = origin - tau * pull(origin, gradient),
+    A gradient flow sees its metric through such charts only: an explicit step is z = origin - tau * pull(origin, differential),
     a minimizing movement minimises E(state(z)) + |z - origin|^2 / (2 tau).
     """
 
@@ -30,7 +41,7 @@ class Chart(ABC):
 
     @abstractmethod
     def pull(self, z: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """Return the gradient of E(state(z)) in the chart's inner product from what `Energy.gradient` returned there."""
+        """Return the gradient of E(state(z)) in the chart's inner product from `Metric.differential` there."""
 
     @abstractmethod
     def inner(self, a: np.ndarray, b: np.ndarray) -> float:
@@ -112,13 +123,23 @@ class Metric(ABC):
         chart = self.chart(a)
         return chart.norm(chart.log(b) - chart.origin)
 
+    def differential(self, energy: Differentiable, state: State) -> np.ndarray:
+        """Return what this metric's charts pull back: the gradient, or the first variation where mass is exchanged."""
+        return energy.gradient(state)
+
     def slope(self, state: State, gradient: np.ndarray) -> float:
-        """Return the metric slope |dE| at a state from the gradient of the energy there."""
+        """Return the metric slope |dE| at a state from the `differential` of the energy there."""
         chart = self.chart(state)
         return chart.norm(chart.pull(chart.origin, gradient))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def require_free(energy: Differentiable) -> None:
+    """Raise UnsupportedError for an energy with a constraint on points, which charts with weights do not know."""
+    if getattr(energy, "bounds", None) is not None or not getattr(energy, "boxed", True):
+        raise UnsupportedError("with weights that change, constraints such as Box are for the schemes Mirror and Splitting")
 
 
 def same_structure(a: State, b: State) -> None:

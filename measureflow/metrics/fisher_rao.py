@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 
 from measureflow.errors import UnsupportedError
-from measureflow.metrics.base import Chart, Metric, same_structure
+from measureflow.metrics.base import Chart, Differentiable, Metric, require_free, same_structure
 from measureflow.states import Histogram, Particles, State
 
 SERIES = 1e-2
@@ -21,11 +21,11 @@ class _SphereChart(Chart):
     factors, so that small ones keep their relative accuracy and empty cells stay empty; coordinates of these mean nothing.
     """
 
-    def __init__(self, base: Histogram) -> None:
+    def __init__(self, base: Histogram | Particles) -> None:
         self.base = base
-        self.origin = np.zeros(base.masses.shape)
-        self._masses = base.masses
-        self._held = base.masses > 0.0
+        self._masses = _of(base)
+        self.origin = np.zeros(self._masses.shape)
+        self._held = self._masses > 0.0
 
     def _mean(self, z: np.ndarray) -> float:
         return float(np.sum(self._masses * z))
@@ -48,14 +48,13 @@ class _SphereChart(Chart):
         return z, root, r
 
     def state(self, z: np.ndarray) -> State:
-        masses = self._masses * self._root(z)[1] ** 2
-        return self.base.replace(masses / masses.sum())
+        return _with(self.base, self._masses * self._root(z)[1] ** 2)
 
     def log(self, other: State) -> np.ndarray:
-        assert isinstance(other, Histogram)
-        if np.any(other.masses[~self._held]):
+        masses = _masses(self.base, other)[1]
+        if np.any(masses[~self._held]):
             raise ValueError("other must have no mass where the base of the chart has none")
-        root = np.sqrt(other.masses) / np.sqrt(np.where(self._held, self._masses, 1.0))
+        root = np.sqrt(masses) / np.sqrt(np.where(self._held, self._masses, 1.0))
         cosine = min(self._mean(root), 1.0)
         side = np.where(self._held, root - cosine, 0.0)
         sine = self.norm(side)
@@ -94,8 +93,9 @@ class FisherRao(Metric):
 
     Notes
     -----
-    Flows are for `Histogram`; its masses are the law, whatever the sizes of the cells. `Particles` are compared if they have the
-    same points in the same order. The distance is at most pi, which laws have that share no cell.
+    Flows are for `Histogram`, whose masses are the law, whatever the sizes of the cells, and for `Particles`, whose weights
+    change and whose points stay; energies then need a first variation at atoms. `Particles` are compared if they have the same
+    points in the same order. The distance is at most pi, which laws have that share no cell.
 
     Examples
     --------
@@ -106,10 +106,16 @@ class FisherRao(Metric):
     """
 
     def chart(self, base: State) -> Chart:
-        """Return normal coordinates of the sphere: growth rates of the cells of a `Histogram`."""
-        if not isinstance(base, Histogram):
-            raise UnsupportedError(f"flows in the Fisher-Rao metric are for Histogram, got {type(base).__name__}")
+        """Return normal coordinates of the sphere: growth rates of the cells of a `Histogram` or of the atoms of `Particles`."""
+        if not isinstance(base, (Histogram, Particles)):
+            raise UnsupportedError(f"flows in the Fisher-Rao metric are for Histogram and Particles, got {type(base).__name__}")
         return _SphereChart(base)
+
+    def differential(self, energy: Differentiable, state: State) -> np.ndarray:
+        """Return the first variation at the cells or atoms."""
+        if isinstance(state, Particles):
+            require_free(energy)
+        return energy.first_variation(state) if isinstance(state, Particles) else energy.gradient(state)
 
     def _distance(self, a: State, b: State) -> float:
         p, q = _masses(a, b)
@@ -118,13 +124,12 @@ class FisherRao(Metric):
 
     def _geodesic(self, a: State, b: State, s: float) -> State:
         p, q = _masses(a, b)
-        if not isinstance(a, Histogram):
-            raise UnsupportedError(f"geodesics in the Fisher-Rao metric are for Histogram, got {type(a).__name__}")
         angle = 0.5 * self._distance(a, b)
         if angle == 0.0 or s == 0.0:
             return a
+        assert isinstance(a, (Histogram, Particles))
         masses = (np.sin((1.0 - s) * angle) * np.sqrt(p) + np.sin(s * angle) * np.sqrt(q)) ** 2
-        return a.replace(masses / masses.sum())
+        return _with(a, masses)
 
     def between(self, a: State, b: State, s: float) -> State:
         """Return the point at s of the great circle from a to b."""
@@ -133,6 +138,15 @@ class FisherRao(Metric):
     def labelled_distance(self, a: State, b: State) -> float:
         """Return the distance: cells are the labels."""
         return self.distance(a, b)
+
+
+def _of(law: Histogram | Particles) -> np.ndarray:
+    return law.masses if isinstance(law, Histogram) else law.weights
+
+
+def _with(law: Histogram | Particles, masses: np.ndarray) -> Histogram | Particles:
+    """Return the law with other masses, divided by their sum."""
+    return law.replace(masses / masses.sum()) if isinstance(law, Histogram) else law.with_weights(masses)
 
 
 def _masses(a: State, b: State) -> tuple[np.ndarray, np.ndarray]:

@@ -120,8 +120,7 @@ class Wasserstein(Metric):
         if isinstance(base, Gaussian):
             return _BuresChart(base)
         raise UnsupportedError(
-            "flows in W2 are available for Particles, Quantiles, Gaussian, and by JKO for a Histogram on a 1-D grid without "
-            f"periodicity; got {base!r}"
+            f"flows in W2 are available for Particles, Quantiles, Gaussian, and by JKO for a Histogram; got {base!r}"
         )
 
     def _distance(self, a: State, b: State) -> float:

@@ -23,10 +23,13 @@ class Tolerance:
         Bound on the optimality residual tau |dE(u) + d(d^2/2 tau)|, a distance, relative to max(1, size of the state).
     max_iterations : int
         Iterations after which the solver gives up with ConvergenceError.
+    inner : {"exact", "linearised"}
+        Whether the distance is W2 itself or, for histograms, its linearisation (`proximal.linearised`).
     """
 
     residual: float = 1e-10
     max_iterations: int = 500
+    inner: str = "exact"
 
 
 @final

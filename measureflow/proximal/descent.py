@@ -18,6 +18,7 @@ from typing import final
 import numpy as np
 
 from measureflow.energies import Energy
+from measureflow.energies.kinks import Kinks
 from measureflow.errors import CallbackError
 from measureflow.metrics import Chart, Metric
 from measureflow.proximal.base import Step, Tolerance, not_converged
@@ -53,7 +54,7 @@ def descend(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tol
         If a function of the user returns something wrong wherever the search turns.
     """
     chart = metric.chart(x)
-    problem = _Problem(energy, chart, tau)
+    problem = _Problem(energy, metric, chart, tau)
     point = problem.evaluate(problem.clip(chart.origin))
     goal = tolerance.residual * max(1.0, chart.norm(chart.origin))
     pairs: Pairs = deque(maxlen=MEMORY)
@@ -79,11 +80,16 @@ def descend(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tol
 class _Problem:
     """phi(z) = tau E(state(z)) + |z - x|^2 / 2 on a box, with the energy's kinks."""
 
-    def __init__(self, energy: Energy, chart: Chart, tau: float) -> None:
+    def __init__(self, energy: Energy, metric: Metric, chart: Chart, tau: float) -> None:
         self.energy = energy
+        self.metric = metric
         self.chart = chart
         self.tau = tau
         self.bounds = energy.bounds
+
+    def _kinks(self, state: State) -> Kinks | None:
+        """Return the kinks of a state whose points are the coordinates of the chart."""
+        return self.energy.kinks(state) if self.chart.origin.shape == state.coordinates.shape else None
 
     def clip(self, z: np.ndarray) -> np.ndarray:
         """Return the nearest coordinates inside the bounds."""
@@ -92,7 +98,7 @@ class _Problem:
     def evaluate(self, z: np.ndarray) -> _Point:
         """Return phi and what is known about it at z."""
         state = self.chart.state(z)
-        value, slope = self.energy.value_and_gradient(state)
+        value, slope = self.energy.value(state), self.metric.differential(self.energy, state)
         offset = z - self.chart.origin
         gradient, free = self._held(z, state, offset + self.tau * self.chart.pull(z, slope))
         phi = self.tau * value + 0.5 * self.chart.inner(offset, offset)
@@ -101,7 +107,7 @@ class _Problem:
     def _held(self, z: np.ndarray, state: State, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Shrink the gradient of atoms that sit at kinks; mark what kinks and bounds do not hold."""
         free: np.ndarray | None = None
-        kinks = self.energy.kinks(state)
+        kinks = self._kinks(state)
         if kinks is not None:
             hold = np.where(np.all(z == kinks.places, axis=1), self.tau * np.maximum(kinks.strengths, 0.0), 0.0)
             length = np.linalg.norm(gradient, axis=1)
@@ -138,7 +144,7 @@ class _Problem:
 
     def _snap(self, point: _Point, direction: np.ndarray) -> _Point | None:
         """Put atoms that are near their kink, on the scale of the step, at the kink if it would hold them there."""
-        kinks = self.energy.kinks(point.state)
+        kinks = self._kinks(point.state)
         if kinks is None:
             return None
         gap = np.linalg.norm(point.z - kinks.places, axis=1)

@@ -23,6 +23,7 @@ import numpy as np
 from measureflow.energies import KL, Box, Energy, Entropy, Potential, Quadratic, Sum
 from measureflow.energies.base import Bounds
 from measureflow.energies.entropy import InternalEnergy
+from measureflow.energies.free_ends import gap_weights
 from measureflow.energies.ratios import FDivergence
 from measureflow.errors import CallbackError
 from measureflow.kernels.tridiagonal import assemble, densities, fastest_shrinking, solve_chain
@@ -123,6 +124,7 @@ class _Problem:
     def __init__(self, law: Ordered, terms: _Terms, tau: float, bounds: Bounds | None) -> None:
         self.law, self.terms, self.tau, self.bounds = law, terms, tau, bounds
         self.n = len(law)
+        self.scales = [tau * c * gap_weights(term.exponent, self.n) for c, term in terms.internal]
 
     def at(self, u: np.ndarray) -> _Point | None:
         """Return phi at u; None where it is not defined or not finite."""
@@ -153,8 +155,9 @@ class _Problem:
         """Return the sums over internal energies, times tau, of value, pressure / density and second derivative times gap^2."""
         if not self.terms.internal:
             return 0.0, np.zeros(self.n - 1), np.zeros(self.n - 1)
-        parts = [(self.tau * c, *term.per_mass(density), term.gap_curvature(density)) for c, term in self.terms.internal]
-        value = sum(c * float(per_mass.sum()) for c, per_mass, _, _ in parts)
+        terms = zip(self.scales, self.terms.internal, strict=True)
+        parts = [(scale, *term.per_mass(density), term.gap_curvature(density)) for scale, (_, term) in terms]
+        value = sum(float(scale @ per_mass) for scale, per_mass, _, _ in parts)
         if len(parts) == 1:
             c, _, pressure, curvature = parts[0]
             return value, c * pressure, c * curvature

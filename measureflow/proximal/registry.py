@@ -33,6 +33,14 @@ def _on_cells(energy: Energy, metric: Metric, x: State, tau: float, tolerance: T
     return even_cells(energy, metric, x, tau, tolerance)
 
 
+def _on_grids(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tolerance) -> Step | None:
+    if not isinstance(x, Histogram):
+        return None
+    from measureflow.proximal.dual_transport import on_grid  # numba is loaded at first use
+
+    return on_grid(energy, metric, x, tau, tolerance)
+
+
 SOLVERS: tuple[Solver, ...] = (
     identity,
     pushforward,
@@ -42,6 +50,7 @@ SOLVERS: tuple[Solver, ...] = (
     _on_quantiles,
     on_cone,
     _on_cells,
+    _on_grids,
     on_sphere,
     descend,
 )
@@ -57,6 +66,10 @@ def solve_proximal(energy: Energy, metric: Metric, x: State, tau: float, toleran
     UnsupportedError
         If no solver covers the combination.
     """
+    if tolerance.inner == "linearised":
+        from measureflow.proximal.linearised import linearised  # numba is loaded at first use
+
+        return linearised(energy, metric, x, tau, tolerance)
     if not energy.boxed:
         raise UnsupportedError(f"minimizing movements know boxes as constraints, not {energy!r}: take the scheme Explicit")
     for solver in SOLVERS:

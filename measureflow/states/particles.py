@@ -71,6 +71,17 @@ class Particles(MassLaw):
         object.__setattr__(law, "weights", self.weights)
         return law
 
+    def with_weights(self, weights: np.ndarray) -> Particles:
+        """Return the law with other weights (n,) at the same points: positive ones, divided by their sum."""
+        given = owned("weights", weights, self.weights.shape)
+        least = np.finfo(float).tiny
+        if not given.min() >= 0.0 or not (total := float(given.sum())) > 0.0:
+            raise ValueError(f"weights must be positive, got the minimum {given.min():g}")
+        law = object.__new__(Particles)
+        object.__setattr__(law, "points", self.points)
+        object.__setattr__(law, "weights", normalised("weights", np.maximum(given / total, least)))
+        return law
+
     def _levels(self) -> int | None:
         return len(self.points) if self.equal_weights else None
 

@@ -1,0 +1,354 @@
+"""Steps of histograms on grids of one to three dimensions under W2, through the concave dual of the JKO problem.
+
+    min over rho of tau E(rho) + W2^2(rho, mu)/2  =  max over phi of  sum_i mu_i U_i(phi) - F*(phi),    F = tau E.
+
+mu is spread evenly over each cell, rho sits at the cell centres, and the least cost of sending a cell somewhere is taken axis by
+axis, last axis first: U = U_0 ... U_{d-1} with the averaged c-transforms U_k of `kernels.ctransform` along axis k. Every phi is
+feasible, and its derivative is a transport plan: the push-forward p(phi) of mu and rho(phi), the density with F'(rho) = phi,
+agree at the maximum. Their distance in F is the duality gap: by no more does p(phi) miss the least value of the discrete
+functional. The residual is the root of twice the gap, which in the continuum bounds W2(p, minimiser) for convex E.
+
+Newton's method: the second derivative is -(diagonal + springs between nodes that share a boundary of cells), exact for the
+discrete dual; its systems are solved by conjugate gradients with a multigrid cycle. Moving a cell by a fraction f of its width h
+spreads it by the variance f (1 - f) h^2 at no cost, an error of second order in h for a given tau. Energies with u' = -infinity
+at 0 converge slowly or not at all from laws with empty cells where tails are thinner than a cell: a ConvergenceError says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+
+from measureflow.energies import Energy
+from measureflow.errors import UnsupportedError
+from measureflow.kernels.cell_push import averages, bend, push, stiffness
+from measureflow.kernels.ctransform import at_nodes, envelopes, transforms
+from measureflow.metrics import Metric, Wasserstein
+from measureflow.proximal.base import Step, Tolerance, not_converged
+from measureflow.proximal.cell_cycle import Cycle
+from measureflow.proximal.grid_conjugates import CellEnergy, cell_energy
+from measureflow.proximal.lbfgs import inner
+from measureflow.states import Grid, Histogram, State
+
+HALVINGS = 3
+RAISE = 100.0
+LEAST = 1e-3
+LARGEST = 1e6
+"""Factor on the damping after a step that had to be shortened, the least damping (cells that hardly any mass sees leave phi
+undetermined), and where the search ends."""
+FORCING = 0.1
+SOLVES = 10
+"""Share of the first residual at which conjugate gradients stop, and their steps at most: any number ascends."""
+NESTED, NESTED_STEPS = 0.005, 20
+FEW = 64
+"""Cells from which on no coarser grid gives the start."""
+EMPTY, FULL = 1e-12, 1e-3
+"""Shares of the largest density: what empty cells get at the start, and from which on a cell counts as full."""
+SHARE, FAR = 0.5, 1e12
+"""Curvature of the first phi around full cells, and a number above every potential."""
+STALLED = 1e-7
+"""Residual that is accepted, and reported, where rounding ends the search."""
+MOVED = 3e7
+LOOSE = 0.01
+"""A step also stops where its residual is MOVED times the tolerance, at most LOOSE, of the distance moved."""
+
+
+@final
+class Stage:
+    """The transport along one axis for given potentials: lines (other axes, n) in units of the cell width."""
+
+    def __init__(self, axis: int, shape: tuple[int, ...], width: float, periodic: bool) -> None:
+        self.axis, self.shape, self.n, self.square = axis, shape, shape[axis], width**2
+        self.wrap = min(self.n, self.n // 2 + 1) if periodic else 0
+        lines, room = int(np.prod(shape)) // self.n, self.n + 2 * self.wrap
+        self.hull = np.empty((lines, room), np.int32)
+        self.ends = np.empty((lines, room))
+        self.counts = np.empty(lines, np.int64)
+        self.weights = np.empty((0, 0))
+
+    def lines(self, a: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(np.moveaxis(a, self.axis, -1)).reshape(-1, self.n)
+
+    def whole(self, lines: np.ndarray) -> np.ndarray:
+        moved = [n for k, n in enumerate(self.shape) if k != self.axis] + [self.n]
+        return np.ascontiguousarray(np.moveaxis(lines.reshape(moved), -1, self.axis))
+
+    def transform(self, phi: np.ndarray, kernel: Callable[..., None] = transforms) -> np.ndarray:
+        """Return U along the axis, or what another kernel makes of the envelopes, which are kept."""
+        scaled = self.lines(phi) / self.square
+        out = np.empty(scaled.shape)
+        envelopes(scaled, self.wrap, self.hull, self.ends, self.counts)
+        kernel(scaled, self.wrap, self.hull, self.ends, out)
+        return self.whole(self.square * out)
+
+    def push(self, m: np.ndarray) -> np.ndarray:
+        """Return the masses of the nodes that masses of the cells go to."""
+        lines = self.lines(m)
+        out = np.empty(lines.shape)
+        push(lines, self.wrap, self.hull, self.ends, out)
+        return self.whole(out)
+
+    def average(self, v: np.ndarray) -> np.ndarray:
+        """Return the averages over the cells of where they go."""
+        lines = self.lines(v)
+        out = np.empty(lines.shape)
+        averages(lines, self.wrap, self.hull, self.ends, out)
+        return self.whole(out)
+
+    def stiffen(self, m: np.ndarray) -> np.ndarray:
+        """Find the second derivative for masses of the cells; return springs between neighbouring nodes."""
+        lines = self.lines(m)
+        faces = np.empty(lines.shape)
+        self.weights = np.zeros(self.ends.shape)
+        stiffness(lines, self.wrap, self.hull, self.ends, self.counts, faces, self.weights)
+        return self.whole(faces / self.square)
+
+    def bend(self, v: np.ndarray) -> np.ndarray:
+        """Return minus the second derivative applied to v."""
+        lines = self.lines(v)
+        out = np.zeros(lines.shape)
+        bend(lines, self.wrap, self.hull, self.counts, self.weights, 1.0 / self.square, out)
+        return self.whole(out)
+
+
+@final
+@dataclass(eq=False)
+class _Point:
+    """The dual at phi (of mass 1), with its stages and, per cell, theta = phi - V and the density rho(phi)."""
+
+    phi: np.ndarray
+    stages: list[Stage]
+    theta: np.ndarray
+    density: np.ndarray
+    value: float
+    u: np.ndarray
+    """U, so that mu moves at the cost sum_i mu_i U_i + int phi dp."""
+
+
+@final
+class _Dual:
+    """The dual function of one step."""
+
+    def __init__(self, local: CellEnergy, base: Histogram) -> None:
+        self.local, self.base, self.grid = local, base, base.grid
+        self.shape = (base.grid.shape + (1, 1))[:3]
+        self.masses = base.masses.reshape(self.shape)
+
+    def at(self, phi: np.ndarray) -> _Point | None:
+        """Return the dual at phi shifted to mass 1; None where it is not finite."""
+        if not np.all(np.isfinite(phi)) or float(np.max(np.abs(phi))) > 1e100:
+            return None
+        local = self.local
+        theta = phi - local.potential.reshape(self.shape)
+        if local.internal:
+            c = local.shift(theta)
+            phi, theta = phi + c, theta + c
+            density = local.density(theta)
+        else:
+            density = np.zeros(self.shape)
+        stages, u = self._stages(), phi
+        for stage in stages:
+            u = stage.transform(u)
+        value = inner(self.masses, u) - local.volume * float(np.sum(local.conjugate(density)))
+        return _Point(phi, stages, theta, density, value, u) if np.isfinite(value) else None
+
+    def _stages(self) -> list[Stage]:
+        """Return the stages, last axis first."""
+        grid: Grid = self.grid
+        axes = [k for k in reversed(range(grid.dim)) if grid.shape[k] > 1]
+        return [Stage(k, self.shape, float(grid.spacing[k]), grid.periodic[k]) for k in axes]
+
+    def pushed(self, point: _Point) -> np.ndarray:
+        """Return the push-forward of mu."""
+        m = self.masses
+        for stage in reversed(point.stages):
+            m = stage.push(m)
+        return m
+
+    def gap(self, point: _Point, masses: np.ndarray) -> float:
+        """Return the duality gap of phi and masses pushed forward by its plan."""
+        return self.local.gap(point.theta, point.density, masses / self.local.volume)
+
+    def distance(self, point: _Point, masses: np.ndarray) -> float:
+        """Return the root of twice the cost of the plan."""
+        return float(np.sqrt(max(2.0 * (inner(self.masses, point.u) - inner(point.phi, masses)), 0.0)))
+
+    def direction(self, point: _Point, masses: np.ndarray, forcing: float, damping: float) -> tuple[np.ndarray, int]:
+        """Return Newton's direction, from conjugate gradients down to a share of the first residual, and their number."""
+        diagonal, faces = self._operator(point, masses)
+        diagonal = diagonal + damping * self._scale(diagonal, faces)
+        cycle = Cycle(diagonal, faces)
+        x, r = np.zeros(self.shape), masses - self.local.volume * point.density
+        z = cycle(r)
+        p, size = z, inner(r, z)
+        first, count = size, 0
+        while size > forcing**2 * first and count < SOLVES:
+            q = self._apply(point, diagonal, p)
+            curvature = inner(p, q)
+            if curvature <= 0.0:
+                break
+            step = size / curvature
+            x, r = x + step * p, r - step * q
+            z = cycle(r)
+            new = inner(r, z)
+            p, size, count = z + (new / size) * p, new, count + 1
+        return (x if count else z), count
+
+    def _operator(self, point: _Point, masses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the diagonal of minus the second derivative, and springs between neighbours that stand for the rest."""
+        volume = self.local.volume
+        diagonal = volume * self.local.secant(point.theta, point.density, masses / volume)
+        faces, m = np.zeros((3, *self.shape)), self.masses
+        for k in reversed(range(len(point.stages))):
+            stage = point.stages[k]
+            springs = stage.stiffen(m)
+            for later in reversed(point.stages[:k]):
+                springs = later.push(springs)
+            faces[stage.axis] = springs
+            m = stage.push(m) if k else m
+        return diagonal, faces
+
+    def _scale(self, diagonal: np.ndarray, faces: np.ndarray) -> np.ndarray | float:
+        """Return what damping adds to: the second derivative's own diagonal, or a typical one if densities may vanish."""
+        local = self.local
+        if local.compact:
+            typical = inner(self.masses, self.masses) / local.volume
+            return local.volume * float(local.stiffness(np.array(typical)))
+        around = sum(faces[k] + np.roll(faces[k], 1, axis=k) for k in range(3))
+        return np.asarray(diagonal + around)
+
+    def _apply(self, point: _Point, diagonal: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Return minus the second derivative applied to v."""
+        averaged = [v]
+        for stage in point.stages[:-1]:
+            averaged.append(stage.average(averaged[-1]))
+        out = np.zeros(self.shape)
+        for k in reversed(range(len(point.stages))):
+            stage = point.stages[k]
+            out = (stage.push(out) if k < len(point.stages) - 1 else out) + stage.bend(averaged[k])
+        return out + diagonal * v
+
+    def start(self) -> np.ndarray:
+        """Return the solution on cells twice as wide, interpolated; on few cells the slope of tau E at the base law."""
+        coarse = self._coarser()
+        if coarse is not None:
+            return prolonged(ascend(coarse, 0.0, NESTED, NESTED_STEPS, False)[0].phi, self.grid)
+        density = self.base.density.reshape(self.shape)
+        largest = float(np.max(density))
+        phi = self.local.pressure(np.maximum(density, EMPTY * largest)) + self.local.potential.reshape(self.shape)
+        return phi if self.local.compact or not self.local.internal else self._extended(phi, density > FULL * largest)
+
+    def _extended(self, phi: np.ndarray, held: np.ndarray) -> np.ndarray:
+        """Return phi, in empty cells raised to where they attract no mass from full ones: max of phi_i - share |x_i - x|^2/2."""
+        reach = np.where(held, -phi, FAR) / SHARE
+        for stage in self._stages():
+            reach = stage.transform(reach, at_nodes)
+        return np.where(held, phi, np.maximum(phi, -SHARE * reach))
+
+    def _coarser(self) -> _Dual | None:
+        grid = self.grid
+        if self.base.masses.size <= FEW or any(n % 2 or n < 4 for n in grid.shape if n > 1):
+            return None
+        coarse = Grid(grid.bounds, tuple((n + 1) // 2 for n in grid.shape), grid.periodic)
+        masses = _blocks(self.base.masses, grid.shape)
+        share = coarse.cell_volume / grid.cell_volume
+        local = replace(self.local, potential=_blocks(self.local.potential, grid.shape) / share, volume=coarse.cell_volume)
+        return _Dual(local, Histogram(masses, coarse))
+
+
+def _blocks(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the sums over pairs of cells along every axis."""
+    for k, n in enumerate(shape):
+        if n > 1:
+            a = a.reshape((*a.shape[:k], n // 2, 2, *a.shape[k + 1 :])).sum(axis=k + 1)
+    return a
+
+
+def prolonged(coarse: np.ndarray, grid: Grid) -> np.ndarray:
+    """Return a function of cells twice as wide on the cells of a grid, interpolated (extrapolated to walls) linearly."""
+    for k in range(grid.dim):
+        if grid.shape[k] == 1:
+            continue
+        v = np.moveaxis(coarse, k, 0)
+        if grid.periodic[k]:
+            before, after = np.roll(v, 1, axis=0), np.roll(v, -1, axis=0)
+        else:
+            before = np.concatenate([2.0 * v[:1] - v[1:2], v[:-1]])
+            after = np.concatenate([v[1:], 2.0 * v[-1:] - v[-2:-1]])
+        fine = np.stack([0.75 * v + 0.25 * before, 0.75 * v + 0.25 * after], axis=1)
+        coarse = np.moveaxis(fine.reshape(-1, *v.shape[1:]), 0, k)
+    return np.ascontiguousarray(coarse)
+
+
+def on_grid(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tolerance) -> Step | None:
+    """Return the step of a histogram under W2 on a grid of any dimension; None if this solver does not cover it.
+
+    Raises
+    ------
+    ConvergenceError
+        If the duality gap stays too large.
+    """
+    if not isinstance(x, Histogram) or not isinstance(metric, Wasserstein) or metric.p != 2 or metric.method != "auto":
+        return None
+    local = cell_energy(energy, x, tau)
+    if local is None:
+        raise UnsupportedError(
+            "exact W2 steps of histograms on grids take sums of Entropy, KL, one PowerEntropy, Potential and Quadratic, "
+            f"got {energy!r}"
+        )
+    return maximise(_Dual(local, x), x, tolerance)
+
+
+def maximise(dual: _Dual, x: Histogram, tolerance: Tolerance) -> Step:
+    """Return the step that the dual certifies."""
+    share = min(LOOSE, MOVED * tolerance.residual)
+    point, masses, residual, iterations = ascend(dual, tolerance.residual, share, tolerance.max_iterations)
+    distance = dual.distance(point, masses)
+    return Step(x.replace(masses.reshape(x.grid.shape)), distance, residual, iterations, "dual Newton")
+
+
+def ascend(dual: _Dual, tolerance: float, share: float, most: int, strict: bool = True) -> tuple[_Point, np.ndarray, float, int]:
+    """Ascend the dual by damped Newton steps (Levenberg and Marquardt) until its gap is small.
+
+    Returns
+    -------
+    point, masses, residual, iterations
+        Where the dual is largest, the push-forward there, the root of twice the gap and the number of Newton steps.
+    """
+    point = dual.at(dual.start())
+    if point is None:
+        raise UnsupportedError("the energy must be finite where every cell has mass")
+    iteration, damping = 0, LEAST
+    while True:
+        masses = dual.pushed(point)
+        residual = float(np.sqrt(2.0 * dual.gap(point, masses)))
+        goal = max(tolerance, share * dual.distance(point, masses))
+        if residual <= goal or not dual.local.internal:
+            return point, masses, residual, iteration
+        trial = None
+        while trial is None:
+            iteration += 1
+            if damping > LARGEST or iteration > most:
+                if not strict or residual <= STALLED:
+                    return point, masses, residual, most
+                hint = "a smaller tau" if dual.local.compact else "a larger tau, or a law without empty cells"
+                raise not_converged(residual, goal, iteration, "try " + hint)
+            direction, _ = dual.direction(point, masses, FORCING, damping)
+            trial, length = _search(dual, point, direction, masses)
+            damping = RAISE * damping if length < 1.0 else max(0.1 * damping, LEAST)
+        point = trial
+
+
+def _search(dual: _Dual, start: _Point, direction: np.ndarray, masses: np.ndarray) -> tuple[_Point | None, float]:
+    """Backtrack until the dual rises enough; return the new point and the length of the step."""
+    rise, length = inner(masses - dual.local.volume * start.density, direction), 1.0
+    rounding = 1e-14 * abs(start.value)
+    for _ in range(HALVINGS):
+        trial = dual.at(start.phi + length * direction)
+        if trial is not None and trial.value - start.value >= 1e-4 * length * rise - rounding:
+            return trial, length
+        length *= 0.5
+    return None, 0.0

@@ -1,0 +1,314 @@
+"""Implicit finite volumes for d_t rho = div(rho grad dE/drho): one step (rho - mu)/tau = div(M grad(phi(rho) + V)).
+
+The flux between neighbours x and y is M(x, y) (phi(x) + V(x) - phi(y) - V(y)) / h with the mean of their densities
+M = (P(x) - P(y))/(phi(x) - phi(y)), at most twice the density upstream; without potential this is the difference of pressures.
+Where cells are too wide for the diffusion, |V(x) - V(y)| > 2 D with D = (P(x) - P(y))/(x - y), M moves on to the density upstream
+(for powers above 1; by how much, the first guess decides). For the entropy alone it is the mean of Scharfetter and Gummel. So
+
+* a solution that is nowhere negative exists: nothing leaves an empty cell;
+* mass is kept, and the energy falls by at least tau sum M |grad(phi + V)|^2 (phi is increasing);
+* steady states phi + V = const are kept, and smooth positive solutions have errors of order h^2.
+
+Newton's method runs in the changes w = P'(rho) drho of pressures, for which the part without potential is symmetric: multigrid
+and conjugate gradients solve it. Otherwise a V-cycle and a sweep in the order of falling phi + V precondition BiCGStab. Where P
+has slope 0 at vacuum, fronts advance by a cell an iteration only: so the first guess is the solution on a grid of half the cells
+an axis, found in the same way.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+import numpy as np
+
+from measureflow.kernels import fluxes
+from measureflow.kernels.multigrid import dot
+from measureflow.proximal.elliptic import Elliptic
+
+CAP = 1e8
+"""Bound on 1 / P'(rho), relative to tau / h^2."""
+KEPT = 0.01
+"""Share of its density (or pressure) that a cell keeps in an iteration at least."""
+HALVINGS = 12
+FORCING = 0.05
+LINEAR_LIMIT = 200
+SMALLEST = 8
+HELD = 12
+"""Grids whose multigrid hierarchies a thread keeps."""
+
+_local = threading.local()
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Medium:
+    """What mass moves through: a grid, the pressure, a potential, and cells that it cannot enter.
+
+    Parameters
+    ----------
+    spacing : tuple of float
+        Widths of a cell.
+    periodic : tuple of bool
+    coef, power : ndarray, shape (k,)
+        Internal energy, see `measureflow.kernels.fluxes`.
+    potential : ndarray, shape of the grid
+    free : ndarray of bool, shape of the grid
+        Where mass may be.
+    """
+
+    spacing: tuple[float, ...]
+    periodic: tuple[bool, ...]
+    coef: np.ndarray
+    power: np.ndarray
+    potential: np.ndarray
+    free: np.ndarray
+
+    @cached_property
+    def faces(self) -> list[np.ndarray]:
+        """1/h^2 at open faces behind the cells, one array an axis."""
+        found = []
+        for axis, (h, glued) in enumerate(zip(self.spacing, self.periodic, strict=True)):
+            open_ = self.free & np.roll(self.free, -1, axis)
+            if not glued or self.free.shape[axis] == 1:
+                np.moveaxis(open_, axis, 0)[-1] = False
+            found.append(open_ / h**2)
+        return found
+
+    @cached_property
+    def still(self) -> bool:
+        """Whether there is no potential."""
+        return bool(np.ptp(self.potential[self.free]) == 0.0)
+
+    def elliptic(self) -> Elliptic:
+        """Return the multigrid hierarchy of this grid, one for each thread."""
+        held: OrderedDict[tuple[object, ...], Elliptic] = _local.__dict__.setdefault("held", OrderedDict())
+        key = (self.free.shape, self.spacing, self.periodic, np.packbits(self.free).tobytes())
+        if key not in held:
+            held[key] = Elliptic(np.zeros(self.free.shape), self.faces)
+        held.move_to_end(key)
+        while len(held) > HELD:
+            held.popitem(last=False)
+        return held[key]
+
+    def axes(self) -> list[tuple[int, int, int]]:
+        """Return (outer, n, inner) of every axis."""
+        shape = self.free.shape
+        return [(int(np.prod(shape[:k])), n, int(np.prod(shape[k + 1 :]))) for k, n in enumerate(shape)]
+
+    def pressure(self, rho: np.ndarray, tau: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return P(rho) and 1/P'(rho), the latter bounded and 0 in blocked cells."""
+        p, a = np.empty_like(rho), np.empty_like(rho)
+        fluxes.pressure(rho, self.coef, self.power, CAP * 2.0 * tau * sum(h**-2.0 for h in self.spacing), p, a)
+        return p, a if self.free.all() else a * self.free
+
+    def coarser(self) -> Medium | None:
+        """Return the same on half the cells an axis; None if an axis cannot be halved."""
+        if any(n > 1 and (n % 2 or n < SMALLEST) for n in self.free.shape):
+            return None
+        spacing = tuple(2.0 * h if n > 1 else h for h, n in zip(self.spacing, self.free.shape, strict=True))
+        count = averaged(self.free.astype(float))
+        potential = averaged(np.where(self.free, self.potential, 0.0)) / np.where(count > 0.0, count, 1.0)
+        return Medium(spacing, self.periodic, self.coef, self.power, potential, count > 0.0)
+
+
+def averaged(values: np.ndarray) -> np.ndarray:
+    """Return the averages over pairs of cells along each axis longer than 1."""
+    for axis, n in enumerate(values.shape):
+        if n > 1:
+            even, odd = (np.take(values, range(s, n, 2), axis) for s in (0, 1))
+            values = 0.5 * (even + odd)
+    return values
+
+
+def refined(values: np.ndarray, shape: tuple[int, ...], periodic: tuple[bool, ...]) -> np.ndarray:
+    """Return values on cells of half the width, linear between the centres."""
+    for axis, n in enumerate(shape):
+        if n == values.shape[axis]:
+            continue
+        before, after = np.roll(values, 1, axis), np.roll(values, -1, axis)
+        if not periodic[axis]:
+            np.moveaxis(before, axis, 0)[0] = np.moveaxis(values, axis, 0)[0]
+            np.moveaxis(after, axis, 0)[-1] = np.moveaxis(values, axis, 0)[-1]
+        pair = np.stack([0.75 * values + 0.25 * before, 0.75 * values + 0.25 * after], axis + 1)
+        values = pair.reshape([*values.shape[:axis], n, *values.shape[axis + 1 :]])
+    return values
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """A step: densities, the L1 norm of what is missing in their equation, and Newton iterations."""
+
+    rho: np.ndarray
+    missing: float
+    iterations: int
+
+
+def implicit_step(medium: Medium, mu: np.ndarray, tau: float, goal: float, limit: int) -> Solved:
+    """Solve rho - tau div(M grad(phi(rho) + V)) = mu >= 0 until the L1 norm of the difference (mean over cells) is below `goal`.
+
+    What comes back may miss the goal: `missing` says so. The scheme is a contraction in L1, so that `missing` bounds the error.
+    """
+    guess = mu
+    if not np.all(medium.power == 1.0) and medium.coef.size:
+        below = medium.coarser()
+        if below is not None:
+            count = averaged(medium.free.astype(float))
+            coarse = implicit_step(below, averaged(mu), tau, max(goal, 1e-3 * float(np.mean(mu))), min(limit, 12))
+            guess = refined(coarse.rho / np.where(count > 0.0, count, 1.0), mu.shape, medium.periodic) * medium.free
+    return _Newton(medium, mu, tau).run(guess, goal, limit)
+
+
+@final
+class _Point:
+    """Densities with pressure, 1/P', what is missing in every cell, and derivatives of the fluxes by the potential."""
+
+    def __init__(self, problem: _Newton, rho: np.ndarray) -> None:
+        medium = problem.medium
+        self.rho = rho
+        self.p, self.a = medium.pressure(rho, problem.tau)
+        self.f = (rho - problem.mu) / problem.tau + problem.operator.divergence(self.p)
+        self.leave, self.enter = np.empty((0, 0)), np.empty((0, 0))
+        if not medium.still:
+            self._drift(problem)
+        self.missing = problem.tau * float(np.mean(np.abs(self.f)))
+
+    def _drift(self, problem: _Newton) -> None:
+        """Add the fluxes of the potential to what is missing, and find the derivatives of all fluxes in w."""
+        medium, rho = problem.medium, self.rho.reshape(-1)
+        flat, a, f = medium.potential.reshape(-1), self.a.reshape(-1), self.f.reshape(-1)
+        self.leave, self.enter = (np.empty((len(medium.axes()), rho.size)) for _ in range(2))
+        for d, (shape, k) in enumerate(zip(medium.axes(), medium.faces, strict=True)):
+            ahead, behind = np.empty(rho.size), np.empty(rho.size)
+            terms = (problem.upwind[d], medium.coef, medium.power, shape)
+            fluxes.drift(rho, flat, k.reshape(-1), *terms, f, ahead, behind)
+            after = np.roll(self.a, -1, d).reshape(-1)
+            self.leave[d], self.enter[d] = k.reshape(-1) + ahead * a, k.reshape(-1) - behind * after
+
+
+@final
+class _Newton:
+    """Newton's method for one step."""
+
+    def __init__(self, medium: Medium, mu: np.ndarray, tau: float) -> None:
+        self.medium, self.mu, self.tau = medium, mu, tau
+        self.operator = medium.elliptic()
+        self.concave = bool(np.any(medium.power < 1.0))
+        self.upwind: list[np.ndarray] = []
+        self.order = np.empty(0, dtype=np.int64)
+        self.shapes = np.array(medium.axes())
+
+    def _prepare(self, guess: np.ndarray) -> None:
+        """Fix the mobilities' shares of upwinding, and the order of sweeps, by the first guess."""
+        medium, rho = self.medium, guess.reshape(-1)
+        for shape, k in zip(medium.axes(), medium.faces, strict=True):
+            share = np.empty(rho.size)
+            fluxes.upwinding(rho, medium.potential.reshape(-1), k.reshape(-1), medium.coef, medium.power, shape, share)
+            self.upwind.append(share)
+        level = medium.potential.reshape(-1).copy()
+        for c, m in zip(medium.coef, medium.power, strict=True):
+            safe = np.maximum(rho, 1e-100)
+            level += c * np.log(safe) if m == 1.0 else c * m / (m - 1.0) * safe ** (m - 1.0)
+        self.order = np.argsort(-level, kind="stable")
+
+    def run(self, guess: np.ndarray, goal: float, limit: int) -> Solved:
+        if not self.medium.still:
+            self._prepare(guess)
+        point, size = _Point(self, guess), float(np.mean(self.mu))
+        for iteration in range(limit):
+            if point.missing <= goal:
+                return Solved(point.rho, point.missing, iteration)
+            if not np.isfinite(np.sum(point.leave) + np.sum(point.enter)):
+                break
+            accuracy = min(FORCING, max(point.missing / size, 0.1 * goal / point.missing))
+            trial = self._search(point, self._direction(point, accuracy))
+            if trial.missing >= 0.9 * point.missing and point.missing <= 1e-9 * size:
+                best = min(point, trial, key=lambda z: z.missing)
+                return Solved(best.rho, best.missing, iteration + 1)
+            if trial is point:
+                break
+            point = trial
+        return Solved(point.rho, point.missing, limit)
+
+    def _direction(self, point: _Point, accuracy: float) -> np.ndarray:
+        """Return the changes w of pressures that Newton's method asks for."""
+        a = point.a / self.tau
+        if self.medium.still:
+            self.operator.ground(a)
+            return self.operator.solve(-point.f, accuracy, LINEAR_LIMIT)[0]
+        out = np.maximum(point.leave - np.stack([k.reshape(-1) for k in self.medium.faces]), 0.0).sum(axis=0)
+        self.operator.ground(a + out.reshape(a.shape))
+        return self._bicgstab(point, a, accuracy)
+
+    def _linear(self, point: _Point, a: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """Return the change of f for changes w of the pressures."""
+        out = a * w
+        for d, shape in enumerate(self.medium.axes()):
+            fluxes.add_fluxes(w.reshape(-1), point.leave[d], point.enter[d], shape, out.reshape(-1))
+        return out
+
+    def _preconditioned(self, point: _Point, a: np.ndarray, r: np.ndarray) -> np.ndarray:
+        """Return about the w whose change of f is r: a V-cycle, then a sweep down the slopes."""
+        w = self.operator.cycle(r)
+        fluxes.sweep(self.order, a.reshape(-1), point.leave, point.enter, self.shapes, r.reshape(-1), w.reshape(-1))
+        return w
+
+    def _bicgstab(self, point: _Point, a: np.ndarray, accuracy: float) -> np.ndarray:
+        """Solve for w, preconditioned on the right by a V-cycle."""
+        r = -point.f
+        w, shadow = np.zeros_like(r), r.copy()
+        p, rho, size = r.copy(), dot(r, r), float(np.sqrt(dot(r, r)))
+        for _ in range(LINEAR_LIMIT):
+            z = self._preconditioned(point, a, p)
+            v = self._linear(point, a, z)
+            along = dot(shadow, v)
+            if along == 0.0:
+                break
+            step = rho / along
+            w += step * z
+            r = r - step * v
+            if np.sqrt(dot(r, r)) <= accuracy * size:
+                break
+            y = self._preconditioned(point, a, r)
+            t = self._linear(point, a, y)
+            omega = dot(t, r) / dot(t, t)
+            w += omega * y
+            r = r - omega * t
+            before, rho = rho, dot(shadow, r)
+            if np.sqrt(dot(r, r)) <= accuracy * size or rho == 0.0 or omega == 0.0:
+                break
+            p = r + (rho / before) * (step / omega) * (p - omega * v)
+        return w
+
+    def _moved(self, point: _Point, w: np.ndarray, by_pressure: bool) -> np.ndarray:
+        """Return the densities after a change w of the pressures, at least a share of what they were.
+
+        With `by_pressure` it is the pressure that changes by w, in cells where the flux outweighs the mass, or in all of them
+        where P is concave; otherwise the density changes by w/P'.
+        """
+        rho = np.maximum(point.rho + point.a * w, KEPT * point.rho)
+        if not by_pressure:
+            return rho
+        medium = self.medium
+        stiff = np.full(w.shape, self.concave) | (point.a < self.tau * sum(h**-2.0 for h in medium.spacing))
+        goal, other = np.maximum(point.p + w, KEPT * point.p), point.rho.copy()
+        fluxes.densities(goal.reshape(-1), medium.coef, medium.power, other.reshape(-1))
+        return np.where(stiff & medium.free, other, rho)
+
+    def _search(self, point: _Point, w: np.ndarray) -> _Point:
+        """Return the first point along w that misses less; if there is none, the one that misses least."""
+        best, length = point, 1.0
+        ways = (True,) if self.concave else (False, True) if self.medium.coef.size else (False,)
+        for _ in range(HALVINGS):
+            for by_pressure in ways:
+                trial = _Point(self, self._moved(point, length * w, by_pressure))
+                if trial.missing <= (1.0 - 0.1 * length) * point.missing:
+                    return trial
+                if best is point or trial.missing < best.missing:
+                    best = trial if np.isfinite(trial.missing) else best
+            length *= 0.5
+        return best

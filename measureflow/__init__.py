@@ -17,6 +17,7 @@ from measureflow.metrics import FisherRao as FisherRao
 from measureflow.metrics import Metric as Metric
 from measureflow.metrics import Sobolev as Sobolev
 from measureflow.metrics import Wasserstein as Wasserstein
+from measureflow.metrics import WassersteinFisherRao as WassersteinFisherRao
 from measureflow.metrics import distance as distance
 from measureflow.portraits import phase_portrait as phase_portrait
 from measureflow.proximal import proximal as proximal
@@ -26,9 +27,13 @@ from measureflow.schemes import RK2 as RK2
 from measureflow.schemes import RK4 as RK4
 from measureflow.schemes import VIM as VIM
 from measureflow.schemes import Explicit as Explicit
+from measureflow.schemes import ForwardBackward as ForwardBackward
 from measureflow.schemes import Langevin as Langevin
 from measureflow.schemes import Mirror as Mirror
+from measureflow.schemes import Richardson as Richardson
 from measureflow.schemes import Scheme as Scheme
+from measureflow.schemes import Splitting as Splitting
+from measureflow.schemes import ThreeStage as ThreeStage
 from measureflow.solution import Solution as Solution
 from measureflow.solution import load as load
 from measureflow.solve import resume as resume
@@ -60,6 +65,7 @@ __all__ = [
     "Field",
     "FisherRao",
     "FlowInterrupt",
+    "ForwardBackward",
     "Gaussian",
     "Grid",
     "Histogram",
@@ -70,16 +76,20 @@ __all__ = [
     "Mirror",
     "Particles",
     "Quantiles",
+    "Richardson",
     "RunLockedError",
     "Scheme",
     "Sobolev",
     "Solution",
+    "Splitting",
     "State",
     "Status",
     "TaylorCheck",
+    "ThreeStage",
     "UnsupportedError",
     "Vector",
     "Wasserstein",
+    "WassersteinFisherRao",
     "check_gradient",
     "distance",
     "energies",

@@ -17,8 +17,21 @@ from measureflow import energies as e
 from measureflow import games as g
 from measureflow.errors import UnsupportedError
 from measureflow.games.quadratic_critic import monomial_slopes, monomials
-from measureflow.metrics import Euclidean, FisherRao, Sobolev, Wasserstein
-from measureflow.schemes import BDF2, JKO, RK2, RK4, VIM, Explicit, Langevin, Mirror
+from measureflow.metrics import Euclidean, FisherRao, Sobolev, Wasserstein, WassersteinFisherRao
+from measureflow.schemes import (
+    BDF2,
+    JKO,
+    RK2,
+    RK4,
+    VIM,
+    Explicit,
+    ForwardBackward,
+    Langevin,
+    Mirror,
+    Richardson,
+    Splitting,
+    ThreeStage,
+)
 from measureflow.states import Field, Gaussian, Grid, Histogram, Particles, Quantiles, Vector
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,14 +51,22 @@ ARGUMENTS: dict[type, str] = {
     Euclidean: "",
     Sobolev: "order",
     FisherRao: "",
-    JKO: "coupling inner_steps turns unrolled tolerance=tolerance.residual max_iterations=tolerance.max_iterations",
+    WassersteinFisherRao: "transport reaction",
+    JKO: "coupling inner_steps turns unrolled tolerance=tolerance.residual max_iterations=tolerance.max_iterations "
+    "inner=tolerance.inner",
     VIM: "coupling inner_steps turns tolerance=tolerance.residual max_iterations=tolerance.max_iterations",
     BDF2: "coupling tolerance=tolerance.residual max_iterations=tolerance.max_iterations",
+    ThreeStage: "coupling inner_steps turns tolerance=tolerance.residual max_iterations=tolerance.max_iterations",
+    Richardson: "coupling inner_steps turns tolerance=tolerance.residual max_iterations=tolerance.max_iterations",
+    ForwardBackward: ("explicit coupling inner_steps turns tolerance=tolerance.residual max_iterations=tolerance.max_iterations"),
     Explicit: "coupling inner_steps turns unrolled",
     RK2: "",
     RK4: "",
     Langevin: "temperature coupling seed",
+    Splitting: "transport reaction symmetric coupling turns",
     Mirror: "coupling inner_steps turns implicit tolerance=tolerance.residual max_iterations=tolerance.max_iterations",
+    e.BlobEntropy: "bandwidth temperature mollifier",
+    e.BlobPowerEntropy: "m bandwidth mollifier",
     e.Box: "lo hi",
     e.CellPotential: "values constant",
     e.MMD: "target kernel squared",
@@ -63,8 +84,12 @@ ARGUMENTS: dict[type, str] = {
     e.GaussianKernel: "bandwidth",
     e.LaplaceKernel: "bandwidth",
     e.UserKernel: "k grad_x",
+    e.Obstacle: "mask",
     e.Potential: "V grad prox convexity",
     e.Quadratic: "matrix centre linear constant",
+    e.SinkhornDivergence: "target epsilon tolerance max_iterations",
+    e.SlicedEnergyDistance: "target projections seed",
+    e.SlicedWasserstein: "target projections seed",
     e.SquaredWasserstein: "target",
     e.Wasserstein1: "target",
     g.Game: "energies",
@@ -97,7 +122,7 @@ ARGUMENTS: dict[type, str] = {
     g.Noisy: "game deviations",
     g.Pursuit: "cooperative",
 }
-METRICS = ("Wasserstein", "Euclidean", "Sobolev", "FisherRao")
+METRICS = ("Wasserstein", "Euclidean", "Sobolev", "FisherRao", "WassersteinFisherRao")
 CLASSES: Mapping[str, type] = {kind.__name__: kind for kind in ARGUMENTS}
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "linear and quadratic monomials": monomials,

@@ -94,7 +94,7 @@ def _evi(sol: Solution, k: int, player: int, tests: list[tuple[Any, ...]], const
 
 def _energy_identity(sol: Solution, k: int, player: int) -> float:
     energy, metric, old, new, tau = _setting(sol, k, player)
-    slope = metric.slope(new, energy.gradient(new))
+    slope = metric.slope(new, metric.differential(energy, new))
     moved = metric.labelled_distance(old, new)
     return float(energy.value(new) - energy.value(old) + moved**2 / (2.0 * tau) + 0.5 * tau * slope**2)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from measureflow import _validate as check
+from measureflow.energies import Energy
 from measureflow.errors import UnsupportedError
 from measureflow.metrics import Metric
 from measureflow.residuals import variational_dissipation
@@ -147,7 +148,7 @@ def _step(sol: Solution, k: int, player: int, exact: bool) -> tuple[float, float
     if exact:
         spent = variational_dissipation(sol, k, player)
     else:
-        slopes = [_slope(metric, z, energy.gradient(z)) for z in (x, u)]
+        slopes = [_slope(metric, z, energy) for z in (x, u)]
         spent = moved**2 / (2.0 * tau) + 0.25 * tau * float(np.sum(np.square(slopes)))
     return energy.value(u) - energy.value(x), spent, moved**2 / tau
 
@@ -160,9 +161,9 @@ def _length(metric: Metric, a: State, b: State) -> float:
         return metric.distance(a, b)
 
 
-def _slope(metric: Metric, state: State, gradient: np.ndarray) -> float:
+def _slope(metric: Metric, state: State, energy: Energy) -> float:
     try:
-        return metric.slope(state, gradient)
+        return metric.slope(state, metric.differential(energy, state))
     except (UnsupportedError, np.linalg.LinAlgError):
         return float("nan")
 

@@ -119,7 +119,8 @@ class Neighbourhood:
     def velocity(self, z: np.ndarray) -> np.ndarray:
         """Return -eta_i grad_i E_i of all players, in the coordinates."""
         parts, states = self.parts(z), self.states(z)
-        slopes = [self.players.game.energy(k, states).gradient(x) for k, x in enumerate(states)]
+        seen = zip(self.players.metrics, states, strict=True)
+        slopes = [metric.differential(self.players.game.energy(k, states), x) for k, (metric, x) in enumerate(seen)]
         pulled = zip(self.players.speeds, self.charts, parts, slopes, strict=True)
         return np.concatenate([np.ravel(-eta * chart.pull(part, slope)) for eta, chart, part, slope in pulled])
 

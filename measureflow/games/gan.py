@@ -278,6 +278,14 @@ class _GeneratorEnergy(Energy):
         self.critic = critic
 
     def _evaluate(self, state: State) -> tuple[float, np.ndarray]:
+        value, first, force = self._forces(state)
+        return value, self.game._generator.gradient(state, first, force)
+
+    def _variation(self, law: State) -> np.ndarray:
+        return self._forces(law)[1]
+
+    def _forces(self, state: State) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return the value, and the first variation and its gradient at the generated points."""
         game = self.game
         game._generator.check("state", state, game.target.dim)
         points, weights = game._generator.points(state)
@@ -289,7 +297,7 @@ class _GeneratorEnergy(Energy):
         value = float(fake.weights @ values) + loss.offset(b, real.weights)
         if loss.zero_sum and game._cost is not None:
             value -= game._cost.value(self.critic)
-        return value, game._generator.gradient(state, first, force)
+        return value, first, force
 
     def _values_and_slopes(self, fake: Sample) -> tuple[np.ndarray, np.ndarray]:
         game = self.game

@@ -8,19 +8,24 @@ from typing import Any
 
 from measureflow import _validate as check
 from measureflow.problems import (
+    barenblatt,
     batches,
     coupled,
     dirac,
     fast_critic,
     fisher_rao,
+    free_boundary,
     games,
     gaussian,
     line,
     mean_field,
     modes,
+    moments,
     potentials,
     quadratic_gan,
+    repulsion,
     stochastic,
+    wfr,
 )
 from measureflow.problems.base import SCHEMES as SCHEMES
 from measureflow.problems.base import Printed as Printed
@@ -33,16 +38,25 @@ PROBLEMS: Mapping[str, Callable[..., Problem]] = MappingProxyType(
         "E2": potentials.absolute_value,
         "E3": potentials.quartic,
         "E4": potentials.double_well,
+        "E5": potentials.stiff_diagonal,
         "S1": gaussian.ornstein_uhlenbeck,
         "S2": gaussian.ornstein_uhlenbeck_matrix,
         "S3": gaussian.heat,
+        "S4": free_boundary.porous_medium,
+        "S5": free_boundary.fast_diffusion,
         "S6": line.quadratic_interaction,
+        "S7": repulsion.repulsion,
+        "S8": repulsion.attraction,
         "S9": line.energy_distance_to_dirac,
         "S10": line.energy_distance_to_uniform,
         "S12": line.lipschitz_critic,
         "S13": line.squared_wasserstein,
+        "S14": moments.polynomial_mmd,
+        "S17": moments.mean_only,
+        "T7": free_boundary.heat_from_a_point,
         "F1": fisher_rao.linear_cost,
         "F2": fisher_rao.relative_entropy,
+        "F3": wfr.relative_entropy,
         "F4": fisher_rao.simplex_geometry,
         "G1": games.bilinear,
         "G2": games.linear_quadratic,
@@ -76,7 +90,9 @@ PROBLEMS: Mapping[str, Callable[..., Problem]] = MappingProxyType(
         "7.2 JS": fast_critic.jensen_shannon,
         "7.2 NS": fast_critic.non_saturating,
         "7.2 MMD": fast_critic.unit_ball,
+        "8 WFR": wfr.two_modes,
         "3.7": mean_field.entropy_exchange,
+        "PME-B": barenblatt.porous_medium,
     }
 )
 

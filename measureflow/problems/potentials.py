@@ -140,6 +140,31 @@ def double_well(initial: State | None = None) -> Problem:
     )
 
 
+def stiff_diagonal(roughness: float = 1.51, modes: int = 100, t: float = 1.0) -> Problem:
+    """E5: V = sum k^2 x_k^2/2 from x_k = k^(-roughness): the start is as rough as the order of JKO is low (T3).
+
+    The error of minimizing movements, uniformly in time, has the order min(1, roughness/2 - 1/4) in tau, as long as tau modes^2
+    is large: 1/4, 1/2 and 1 from roughness 1, 3/2 and 5/2 on; below 3/2 even the energy of the start is infinite.
+    """
+    a = check.scalar("roughness", roughness)
+    k = np.arange(1.0, check.integer("modes", modes, least=1) + 1.0)
+    x0 = Vector(k**-a)
+    return Problem(
+        label="E5",
+        title=f"stiff diagonal with rough data, roughness {a:g}",
+        source="theory.md, 9.1 E5 and 5.1 T3",
+        problem=Quadratic(np.diag(k**2)),
+        initial=x0,
+        t_span=(0.0, t),
+        exact=lambda time: pushed(x0, lambda x: np.exp(-(k**2) * time) * x),
+        exact_step={
+            "jko": lambda state, tau: pushed(state, lambda x: x / (1.0 + tau * k**2)),
+            "explicit": lambda state, tau: pushed(state, lambda x: (1.0 - tau * k**2) * x),
+        },
+        constants={"order": float(np.clip(0.5 * a - 0.25, 0.0, 1.0))},
+    )
+
+
 def cubic_root(a: float, b: float, right: np.ndarray) -> np.ndarray:
     """Return the real solution u of a u^3 + b u = right for a, b > 0.
 

@@ -42,9 +42,10 @@ class Players:
 
     def _energy_and_slope(self, player: int, states: States) -> tuple[float, float]:
         with of_player(player):
-            value, gradient = self.game.energy(player, states).value_and_gradient(states[player])
+            metric, x, energy = self.metrics[player], states[player], self.game.energy(player, states)
+            value = energy.value(x)
         try:
-            return value, self.metrics[player].slope(states[player], gradient)
+            return value, metric.slope(x, metric.differential(energy, x))
         except (UnsupportedError, np.linalg.LinAlgError):
             return value, float("nan")
 

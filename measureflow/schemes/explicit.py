@@ -77,11 +77,12 @@ def _along(
 ) -> Step:
     """Return the step from a player's own state along the sum of factors times the gradients at other points."""
     with of_player(player):
-        chart = players.metrics[player].chart(states[player])
+        metric = players.metrics[player]
+        chart = metric.chart(states[player])
         total = np.zeros(chart.origin.shape)
         for factor, there in at:
-            gradient = game.energy(player, there).gradient(there[player])
-            total += factor * chart.pull(chart.log(there[player]), gradient)
+            differential = metric.differential(game.energy(player, there), there[player])
+            total += factor * chart.pull(chart.log(there[player]), differential)
         energy = game.energy(player, at[0][1])
         z = chart.project(energy.project(chart.origin - players.speeds[player] * tau * total))
         return Step(chart.state(z), chart.norm(z - chart.origin), method="explicit")
@@ -90,5 +91,6 @@ def _along(
 def explicit_step(energy: Energy, metric: Metric, x: State, tau: float, push: np.ndarray | float = 0.0) -> Step:
     """Return exp_x(-tau grad E(x) + push), projected on constraints."""
     chart = metric.chart(x)
-    z = chart.project(energy.project(chart.origin - tau * chart.pull(chart.origin, energy.gradient(x)) + push))
+    slope = chart.pull(chart.origin, metric.differential(energy, x))
+    z = chart.project(energy.project(chart.origin - tau * slope + push))
     return Step(chart.state(z), chart.norm(z - chart.origin), method="explicit")

@@ -67,6 +67,9 @@ class Langevin(Scheme):
         for player, x in enumerate(states):
             if self._of_player(player) > 0.0 and not isinstance(x, (Particles, Vector)):
                 raise UnsupportedError(f"initial[{player}] must be Particles or a Vector to move with noise, got {x!r}")
+            metric = players.metrics[player]
+            if self._of_player(player) > 0.0 and metric.chart(x).origin.shape != x.coordinates.shape:
+                raise UnsupportedError(f"noise moves points and leaves weights, which {metric!r} changes too")
 
     @property
     def comparable(self) -> bool:

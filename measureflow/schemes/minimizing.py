@@ -6,10 +6,10 @@ from typing import Any
 
 from measureflow import _validate as check
 from measureflow.energies import Energy
-from measureflow.metrics import Metric
+from measureflow.metrics import Metric, Wasserstein
 from measureflow.proximal import Step, Tolerance, solve_proximal
 from measureflow.schemes.base import Scheme
-from measureflow.states import State
+from measureflow.states import Histogram, State
 
 
 class Minimizing(Scheme):
@@ -33,3 +33,8 @@ class Minimizing(Scheme):
     def minimize(self, energy: Energy, metric: Metric, x: State, tau: float) -> Step:
         """Solve the inner problem."""
         return solve_proximal(energy, metric, x, tau, self.tolerance)
+
+
+def flows_on_cells(metric: Metric, x: State) -> bool:
+    """Return whether linearised minimizing movements are defined: those of a histogram under W2."""
+    return isinstance(x, Histogram) and isinstance(metric, Wasserstein) and metric.p == 2 and metric.method == "auto"

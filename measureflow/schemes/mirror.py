@@ -1,4 +1,4 @@
-"""Entropic mirror descent on histograms."""
+"""Entropic mirror descent on histograms and on the weights of atoms."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any, final
 from measureflow import _validate as check
 from measureflow.energies import Energy
 from measureflow.errors import UnsupportedError
-from measureflow.metrics import FisherRao, Metric
+from measureflow.metrics import FisherRao, Metric, WassersteinFisherRao
 from measureflow.proximal import Step, Tolerance
 from measureflow.proximal.fisher_rao import entropic_explicit, entropic_proximal
+from measureflow.proximal.weights import entropic_atoms, entropic_weights
 from measureflow.schemes.base import Players, Scheme
 from measureflow.schemes.info import States
-from measureflow.states import Histogram, State
+from measureflow.states import Histogram, Particles, State
 
 
 @final
@@ -22,6 +23,9 @@ class Mirror(Scheme):
     It is a step of the Fisher-Rao flow with KL in place of d^2/2; first order, and exact for every tau where the energy is linear
     in the masses (theory, F1). With ``implicit=True`` it is the proximal step p+ = argmin_u E(u) + KL(u | p)/tau, closed for sums
     of potentials, entropies and KL divergences (theory, F2).
+
+    The weights of `Particles` take the same step, w+ proportional to w exp(-tau phi), with points that stay; in the metric
+    `WassersteinFisherRao(a, b)` points move too, to x - a tau grad phi, projected on constraints, and weights by exp(-b tau phi).
 
     Parameters
     ----------
@@ -42,7 +46,8 @@ class Mirror(Scheme):
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; in `solve`, if a player is not a `Histogram` with the metric `FisherRao`.
+        If an argument is not as described; in `solve`, if a player is not a `Histogram` with the metric `FisherRao`, or
+        `Particles` with this one or `WassersteinFisherRao` and explicit steps.
 
     Notes
     -----
@@ -77,12 +82,16 @@ class Mirror(Scheme):
 
     def check(self, players: Players, states: States) -> None:
         for metric, x in zip(players.metrics, states, strict=True):
-            if not isinstance(metric, FisherRao) or not isinstance(x, Histogram):
+            atoms = isinstance(x, Particles) and isinstance(metric, (FisherRao, WassersteinFisherRao)) and not self.implicit
+            if not atoms and not (isinstance(x, Histogram) and isinstance(metric, FisherRao)):
                 raise UnsupportedError(
-                    f"Mirror is for players that are a Histogram with metric=FisherRao(), got {type(x).__name__} with {metric!r}"
+                    "Mirror is for players that are a Histogram with metric=FisherRao(), or Particles with this metric or "
+                    f"WassersteinFisherRao() and implicit=False, got {type(x).__name__} with {metric!r}"
                 )
 
     def advance(self, energy: Energy, metric: Metric, x: State, tau: float) -> Step:
+        if isinstance(x, Particles):
+            return _on_atoms(energy, metric, x, tau)
         assert isinstance(x, Histogram)
         if self.implicit:
             return entropic_proximal(energy, x, tau, self.tolerance)
@@ -91,3 +100,9 @@ class Mirror(Scheme):
     def __repr__(self) -> str:
         text = super().__repr__()
         return f"{text[:-1]}, implicit=True)" if self.implicit else text
+
+
+def _on_atoms(energy: Energy, metric: Metric, x: Particles, tau: float) -> Step:
+    if isinstance(metric, WassersteinFisherRao):
+        return entropic_atoms(energy, metric, x, tau)
+    return entropic_weights(energy, x, tau)

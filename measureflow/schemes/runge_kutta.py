@@ -12,17 +12,19 @@ from measureflow.games import Game
 from measureflow.metrics import Metric
 from measureflow.metrics.base import Flat
 from measureflow.proximal import Step
+from measureflow.proximal.weights import regrown
 from measureflow.schemes.base import Players, Scheme
 from measureflow.schemes.couplings import Result
 from measureflow.schemes.info import States, StepInfo
-from measureflow.states import Gaussian, Histogram, State
+from measureflow.states import Gaussian, Histogram, Particles, State
 
 
 class RungeKutta(Scheme):
     """Explicit Runge-Kutta method each of whose stages uses the slopes of the one before.
 
     Stages are points in the states' own coordinates, in which the flow is an ordinary differential equation:
-    -eta grad E in flat spaces, m' = -dE/dm and S' = -2 (S E_S + E_S S) for Gaussians, p' = -p (phi - mean phi) for masses.
+    -eta grad E in flat spaces, m' = -dE/dm and S' = -2 (S E_S + E_S S) for Gaussians, p' = -p (phi - mean phi) for masses of
+    cells, and (log w)' = -(phi - mean phi) for weights of atoms.
     """
 
     nodes: ClassVar[tuple[float, ...]]
@@ -98,7 +100,7 @@ def _slopes(players: Players, states: States) -> list[np.ndarray]:
     for player, (metric, eta, x) in enumerate(zip(players.metrics, players.speeds, states, strict=True)):
         with of_player(player):
             chart = metric.chart(x)
-            v = -eta * chart.pull(chart.origin, players.game.energy(player, states).gradient(x))
+            v = -eta * chart.pull(chart.origin, metric.differential(players.game.energy(player, states), x))
             velocities.append(_own(x, v))
     return velocities
 
@@ -112,9 +114,12 @@ def _own(x: State, v: np.ndarray) -> np.ndarray:
 
 def _moved(players: Players, states: States, offsets: list[np.ndarray]) -> States:
     """Return the states moved in their own coordinates, projected on constraints."""
-    new = []
+    new: list[State] = []
     for player, (metric, x, offset) in enumerate(zip(players.metrics, states, offsets, strict=True)):
         with of_player(player):
+            if isinstance(x, Particles) and offset.shape != x.points.shape:
+                new.append(regrown(x, offset))
+                continue
             chart, z = metric.chart(x), x.coordinates + offset
             if isinstance(chart, Flat):
                 z = chart.project(players.game.energy(player, states).project(z))

@@ -99,6 +99,19 @@ def _() -> dict[str, Any]:
     return flow(e.Quadratic(), mf.Vector([1.0, -2.0]), (2.0, 3.335), 0.01)
 
 
+@case("cells, linearised")
+def _() -> dict[str, Any]:
+    wall, law = np.arange(9) == 7, shares(9, 3)
+    start = law.replace(np.where(wall, 0.0, law.masses) / (1.0 - law.masses[7]))
+    energy = e.PowerEntropy(2) + e.Quadratic() + e.Obstacle(wall)
+    return flow(energy, start, 0.3, 0.005, scheme=mf.JKO(inner="linearised"))
+
+
+@case("cells, bdf2")
+def _() -> dict[str, Any]:
+    return flow(e.KL(shares(9, 4)), shares(9, 3), 0.2, 0.004, scheme="bdf2")
+
+
 @case("vector, strides")
 def _() -> dict[str, Any]:
     return flow(e.Quadratic(2.0), mf.Vector([1.0, -2.0]), 1.0, 0.0014, scheme="explicit", save_at=5)
@@ -129,6 +142,23 @@ def _() -> dict[str, Any]:
 @case("weighted atoms of a line")
 def _() -> dict[str, Any]:
     return flow(e.EnergyDistance(cloud(7, 1, 0, equal=False)), cloud(5, 1, 1, equal=False), 2.0, 0.015)
+
+
+@case("blobs")
+def _() -> dict[str, Any]:
+    energy = e.BlobEntropy(0.5, 0.3) + e.BlobPowerEntropy(2.0, 0.4, mollifier="compact") + e.Quadratic()
+    return flow(energy, cloud(9, 2, 1, equal=False), 1.0, 0.02)
+
+
+@case("sliced, batches")
+def _() -> dict[str, Any]:
+    energy = e.SlicedWasserstein(cloud(40, 3, 0), 6, 1) + 2.0 * e.SlicedEnergyDistance(cloud(30, 3, 2), 5)
+    return flow(energy, cloud(9, 3, 1, equal=False), 1.0, 0.02, scheme="explicit", batch=10, seed=4)
+
+
+@case("sinkhorn divergence")
+def _() -> dict[str, Any]:
+    return flow(e.SinkhornDivergence(cloud(7, 2, 0, equal=False), 0.5), cloud(6, 2, 1), 0.5, 0.05)
 
 
 @case("quantiles")
@@ -203,6 +233,36 @@ def _() -> dict[str, Any]:
 def _() -> dict[str, Any]:
     game = g.MatrixGame(np.random.default_rng(0).normal(size=(3, 4)))
     return flow(game, (shares(3, 1), shares(4, 2)), 2.0, 0.015, scheme=mf.Mirror("optimistic"), metric=mf.FisherRao())
+
+
+@case("atoms with weights that change, mirror")
+def _() -> dict[str, Any]:
+    energy = e.MMD(cloud(5, 2, 0, equal=False), "gaussian") + e.Box(-4.0, 4.0)
+    return flow(energy, cloud(6, 2, 1), 2.0, 0.015, scheme=mf.Mirror(), metric=mf.WassersteinFisherRao(1.0, 2.0))
+
+
+@case("atoms with weights that change, auto")
+def _() -> dict[str, Any]:
+    scheme, energy = mf.Splitting("vim", "rk2"), e.MMD(cloud(5, 2, 0), "gaussian")
+    return flow(energy, cloud(6, 2, 1), 1.0, "auto", scheme=scheme, metric=mf.WassersteinFisherRao(), rtol=1e-4)
+
+
+@case("weights of atoms, Fisher-Rao")
+def _() -> dict[str, Any]:
+    return flow(e.MMD(cloud(5, 2, 0), "gaussian"), cloud(6, 2, 1), 2.0, 0.015, metric=mf.FisherRao())
+
+
+@case("game of laws with weights")
+def _() -> dict[str, Any]:
+    features = g.GAN(cloud(9, 3, 0), critic=g.NeuronCritic("tanh"), penalty=g.Ridge(0.5))
+    start = cloud(7, 3, 1), cloud(6, 5, 2)
+    return flow(features, start, 1.0, 0.007, scheme=mf.Explicit("alternating"), metric=(mf.WassersteinFisherRao(), None))
+
+
+@case("histogram, split")
+def _() -> dict[str, Any]:
+    scheme = mf.Splitting(reaction="implicit mirror", symmetric=False)
+    return flow(e.KL(shares(9, 4)), shares(9, 3), 0.2, 0.005, scheme=scheme, metric=mf.WassersteinFisherRao(0.1, 1.0))
 
 
 @case("mode weights")

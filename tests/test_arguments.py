@@ -207,7 +207,14 @@ refuse("Wasserstein", "epsilon", lambda v: mf.Wasserstein(epsilon=v), POSITIVE)
 refuse("Wasserstein", "projections", lambda v: mf.Wasserstein(projections=v), COUNT)
 refuse("Wasserstein", "seed", lambda v: mf.Wasserstein(seed=v), INTEGER, too_large=2**32)
 refuse("Sobolev", "order", lambda v: mf.Sobolev(v), NUMBER)
-for metric, state in ((W2, PLANE), (mf.Euclidean(), VECTOR), (mf.Sobolev(), FIELD), (mf.FisherRao(), HISTOGRAM)):
+refuse("WassersteinFisherRao", "transport", lambda v: mf.WassersteinFisherRao(v), NUMBER, negative=-1.0)
+refuse("WassersteinFisherRao", "reaction", lambda v: mf.WassersteinFisherRao(1.0, v), NUMBER, negative=-1.0)
+refuse("WassersteinFisherRao", "transport and reaction", lambda v: mf.WassersteinFisherRao(v, v), zero=0.0)
+refuse("Energy.first_variation", "law", lambda v: WELL.first_variation(v), OBJECT, vector=VECTOR, field=FIELD)
+refuse("Particles.with_weights", "weights", lambda v: PLANE.with_weights(v), ARRAY, NUMBER, skip=("array",),
+       negative=np.array([1.5, -0.5]), zeros=np.zeros(2), too_many=np.ones(3), nan_entries=np.full(2, NAN))
+for metric, state in ((W2, PLANE), (mf.Euclidean(), VECTOR), (mf.Sobolev(), FIELD), (mf.FisherRao(), HISTOGRAM),
+                      (mf.WassersteinFisherRao(), PLANE)):
     kind = type(metric).__name__
     refuse(f"{kind}.distance", "a", lambda v, m=metric, x=state: m.distance(v, x), OBJECT)
     refuse(f"{kind}.distance", "b", lambda v, m=metric, x=state: m.distance(x, v), OBJECT)
@@ -243,8 +250,28 @@ refuse("Quadratic", "linear", lambda v: e.Quadratic(1.0, linear=v), ARRAY, skip=
 refuse("Quadratic", "matrix, centre and linear", lambda v: e.Quadratic(np.eye(2), v), too_long=[1.0, 2.0, 3.0])
 refuse("Box", "lo", lambda v: e.Box(v, 1.0), NUMBER)
 refuse("Box", "hi", lambda v: e.Box(0.0, v), POSITIVE)
+refuse("Obstacle", "mask", lambda v: e.Obstacle(v), ARRAY, skip=("bool entries",), nan=NAN, numbers=[0.5, 1.0],
+       all_blocked=[True, True], row_of_none=[None])
 refuse("Entropy", "temperature", lambda v: e.Entropy(v), POSITIVE)
 refuse("PowerEntropy", "m", lambda v: e.PowerEntropy(v), POSITIVE, one=1.0, one_int=1)
+refuse("BlobEntropy", "bandwidth", lambda v: e.BlobEntropy(v), POSITIVE)
+refuse("BlobEntropy", "temperature", lambda v: e.BlobEntropy(1.0, v), POSITIVE)
+refuse("BlobPowerEntropy", "m", lambda v: e.BlobPowerEntropy(v, 1.0), POSITIVE, one=1.0, one_int=1)
+refuse("BlobPowerEntropy", "bandwidth", lambda v: e.BlobPowerEntropy(2.0, v), POSITIVE)
+for blob in (lambda **more: e.BlobEntropy(1.0, **more), lambda **more: e.BlobPowerEntropy(2.0, 1.0, **more)):
+    refuse("blob", "mollifier", lambda v, blob=blob: blob(mollifier=v), CHOICE)
+refuse("BlobEntropy", "bandwidth", lambda v: e.BlobEntropy(v).value(PLANE), tiny=1e-300, huge=1e300)
+for projected in (e.SlicedWasserstein, e.SlicedEnergyDistance):
+    refuse(projected.__name__, "target", lambda v, kind=projected: kind(v), OBJECT, normal=NORMAL, vector=VECTOR)
+    refuse(projected.__name__, "target", lambda v, kind=projected: kind(v).value(PLANE), other_dimension=LINE)
+    refuse(projected.__name__, "projections", lambda v, kind=projected: kind(LINE, v), COUNT)
+    refuse(projected.__name__, "seed", lambda v, kind=projected: kind(LINE, 3, v), SEED)
+refuse("SinkhornDivergence", "target", lambda v: e.SinkhornDivergence(v, 1.0), OBJECT, normal=NORMAL, vector=VECTOR)
+refuse("SinkhornDivergence", "target", lambda v: e.SinkhornDivergence(v, 1.0).value(PLANE), other_dimension=LINE)
+refuse("SinkhornDivergence", "epsilon", lambda v: e.SinkhornDivergence(LINE, v), POSITIVE)
+refuse("SinkhornDivergence", "epsilon", lambda v: e.SinkhornDivergence(LINE, v).value(LINE), tiny=1e-320)
+refuse("SinkhornDivergence", "tolerance", lambda v: e.SinkhornDivergence(LINE, 1.0, tolerance=v), POSITIVE)
+refuse("SinkhornDivergence", "max_iterations", lambda v: e.SinkhornDivergence(LINE, 1.0, max_iterations=v), COUNT)
 refuse("KL", "target", lambda v: e.KL(v), OBJECT, particles=LINE, quantiles=QUANTILES, singular=mf.Gaussian(0.0, 0.0),
        vector=VECTOR)
 refuse("MMD", "target", lambda v: e.MMD(v, "gaussian"), OBJECT, normal=NORMAL, vector=VECTOR)
@@ -442,11 +469,11 @@ refuse("phase_portrait", "speeds", lambda v: mf.phase_portrait(SADDLE, speeds=v)
 refuse("phase_portrait", "axes", lambda v: mf.phase_portrait(SADDLE, axes=v), OBJECT, skip=(OPTIONAL,))
 
 # schemes
-for scheme in (mf.JKO, mf.VIM, mf.Explicit):
+for scheme in (mf.JKO, mf.VIM, mf.Explicit, mf.ThreeStage, mf.Richardson):
     refuse(scheme.__name__, "coupling", lambda v, scheme=scheme: scheme(v), CHOICE)
     refuse(scheme.__name__, "inner_steps", lambda v, scheme=scheme: scheme(inner_steps=v), OBJECT, skip=(OPTIONAL,),
            zero=(1, 0), negative=(-1,), float=(1.0,), string_in=("1",), bool_in=(True,), huge_in=(10**400,))
-for scheme in (mf.JKO, mf.VIM, mf.BDF2):
+for scheme in (mf.JKO, mf.VIM, mf.BDF2, mf.ThreeStage, mf.Richardson, mf.ForwardBackward):
     refuse(scheme.__name__, "tolerance", lambda v, scheme=scheme: scheme(tolerance=v), POSITIVE)
     refuse(scheme.__name__, "max_iterations", lambda v, scheme=scheme: scheme(max_iterations=v), COUNT)
 for scheme in (mf.JKO, mf.Explicit):
@@ -462,6 +489,15 @@ for scheme in (mf.JKO, mf.VIM, mf.Explicit, mf.Mirror):
     refuse(scheme.__name__, "turns", lambda v, scheme=scheme: scheme("simultaneous", turns=v), together=(1, 0))
 refuse("solve of a game", "turns", lambda v: play(scheme=mf.JKO("alternating", turns=v)), three=(0, 1, 2))
 refuse("VIM", "inner_steps", lambda v: mf.VIM("implicit", v), two=(1, 2))
+for scheme in (mf.ThreeStage, mf.Richardson):
+    refuse(scheme.__name__, "coupling", lambda v, scheme=scheme: scheme(v), implicit="implicit", optimistic="optimistic")
+    refuse(scheme.__name__, "turns", lambda v, scheme=scheme: scheme("alternating", turns=v), gap=(0, 2))
+refuse("ForwardBackward", "explicit", lambda v: mf.ForwardBackward(v), OBJECT, skip=(OPTIONAL,),
+       unknown=("MMD", "Nonsense"), sum=("Sum",), type_in=(e.MMD,), class_name="MMD")
+refuse("ForwardBackward", "coupling", lambda v: mf.ForwardBackward(None, v), CHOICE, adjoint="adjoint")
+refuse("ForwardBackward", "inner_steps", lambda v: mf.ForwardBackward(inner_steps=v), zero=(1, 0))
+refuse("ForwardBackward", "turns", lambda v: mf.ForwardBackward(None, "alternating", turns=v), gap=(0, 2))
+refuse("JKO", "inner", lambda v: mf.JKO(inner=v), CHOICE)
 refuse("BDF2", "coupling", lambda v: mf.BDF2(v), CHOICE, symmetric="symmetric", adjoint="adjoint")
 refuse("Explicit", "coupling", lambda v: mf.Explicit(v), adjoint="adjoint")
 refuse("Langevin", "temperature", lambda v: mf.Langevin(v), NUMBER, skip=("list",), negative=-1.0, negative_in=(1.0, -1.0),
@@ -472,6 +508,11 @@ refuse("solve of a game", "temperature", lambda v: play(scheme=mf.Langevin(v)), 
 refuse("solve with noise", "tau", lambda v: solve(tau=v, scheme=mf.Langevin(1.0)), auto="auto")
 refuse("solve with noise", "initial[0]", lambda v: solve(initial=v, scheme=mf.Langevin(1.0)), quantiles=QUANTILES, normal=NORMAL)
 
+refuse("Splitting", "transport", lambda v: mf.Splitting(v), CHOICE, mirror="mirror")
+refuse("Splitting", "reaction", lambda v: mf.Splitting(reaction=v), CHOICE, bdf2="bdf2")
+refuse("Splitting", "symmetric", lambda v: mf.Splitting(symmetric=v), FLAG)
+refuse("Splitting", "coupling", lambda v: mf.Splitting(coupling=v), CHOICE)
+refuse("Splitting", "turns", lambda v: mf.Splitting(coupling="alternating", turns=v), OBJECT, skip=(OPTIONAL,), twice=(0, 0))
 refuse("Mirror", "coupling", lambda v: mf.Mirror(v), CHOICE)
 refuse("Mirror", "inner_steps", lambda v: mf.Mirror(inner_steps=v), OBJECT, skip=(OPTIONAL,), zero=(1, 0), float=(1.0,))
 refuse("Mirror", "implicit", lambda v: mf.Mirror(implicit=v), FLAG)

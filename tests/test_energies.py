@@ -18,6 +18,7 @@ from strategies import gaussians, particles, quantiles
 import measureflow as mf
 from measureflow import energies as e
 from measureflow.energies import interaction, kernels
+from measureflow.energies.free_ends import gap_weights
 
 LINE = mf.Grid([(-8.0, 8.0)], (64,))
 PLANE = mf.Grid([(-3.0, 3.0), (-2.0, 2.0)], (12, 8))
@@ -205,9 +206,10 @@ def test_interaction_of_a_gaussian_is_the_average_over_its_differences(law: mf.G
 def test_internal_energies_of_quantiles_are_sums_over_gaps(law: mf.Quantiles, m: float) -> None:
     n, gaps = 6, np.diff(law.values)
     density = 1.0 / (n * gaps)
-    assert_allclose(e.Entropy(0.7).value(law), 0.7 * np.sum(np.log(density)) / n, rtol=1e-12, atol=1e-12)
-    assert_allclose(e.PowerEntropy(m).value(law), np.sum(density**m * gaps) / (m - 1.0), rtol=1e-12)
-    pressure = np.concatenate([[0.0], density**m, [0.0]])
+    assert_allclose(e.Entropy(0.7).value(law), 0.7 * np.sum(gap_weights(1.0, n) * np.log(density)) / n, rtol=1e-12, atol=1e-12)
+    weights = gap_weights(m, n)
+    assert_allclose(e.PowerEntropy(m).value(law), np.sum(weights * density**m * gaps) / (m - 1.0), rtol=1e-12)
+    pressure = np.concatenate([[0.0], weights * density**m, [0.0]])
     assert_allclose(e.PowerEntropy(m).gradient(law), n * np.diff(pressure), rtol=1e-10, atol=1e-10)
 
 

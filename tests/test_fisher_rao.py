@@ -74,10 +74,11 @@ def test_particles_are_compared_at_the_same_points():
     assert_allclose(FR.distance(a, b), 2.0 * np.arccos(0.6 + np.sqrt(0.06)), rtol=1e-12)
     with pytest.raises(mf.UnsupportedError, match="the same points"):
         FR.distance(a, mf.Particles([[0.0], [2.0]]))
-    with pytest.raises(mf.UnsupportedError, match="flows in the Fisher-Rao metric are for Histogram, got Particles"):
-        FR.chart(a)
-    with pytest.raises(mf.UnsupportedError, match="geodesics in the Fisher-Rao metric are for Histogram"):
-        FR.geodesic(a, b, 0.5)
+    with pytest.raises(
+        mf.UnsupportedError, match="flows in the Fisher-Rao metric are for Histogram and Particles, got Quantiles"
+    ):
+        FR.chart(mf.Quantiles([0.0, 1.0]))
+    assert_allclose([FR.distance(a, FR.geodesic(a, b, 0.3)) / FR.distance(a, b)], 0.3, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_exact_flow_starts_at_the_initial_state(problem):
 
 def test_exact_flow_has_the_semigroup_property_with_its_velocity(problem):
     """The difference quotient of the exact flow is minus the gradient of the energy: an explicit step agrees to O(h^2)."""
-    if problem.exact is None or problem.label in ("S9", "S12", "S1n"):
+    if problem.exact is None or problem.label in ("S9", "S12", "S1n", "F3", "PME-B"):
         return
     h, t = 1e-4, 0.37 * problem.t_span[1]
     here, there = problem.exact(t), problem.exact(t + h)
@@ -138,7 +138,8 @@ def test_printed_numbers_of_theory(label, parameters, name):
 
 
 def test_every_label_with_printed_numbers_shows_them():
-    printed = {"E3", "E4", "S1", "S2", "S9", "F2", "G2", "G3", "G4", "G5", "G7", "G8", "G12", "G15", "N1", "N2", "N3"}
+    single = {"E3", "E4", "S1", "S2", "S4", "S5", "S9", "S14", "F2"}
+    printed = single | {"G2", "G3", "G4", "G5", "G7", "G8", "G12", "G15", "N1", "N2", "N3"}
     assert {label for label, _, _ in PRINTED} == printed
     assert len(PRINTED) > 30
 
@@ -150,9 +151,11 @@ STEPS = [(label, parameters, scheme) for label, parameters in VARIANTS for schem
 
 @pytest.mark.parametrize(("label", "parameters", "scheme"), STEPS, ids=lambda value: str(value)[:30])
 def test_computed_steps_are_the_exact_ones(label, parameters, scheme):
+    if label == "PME-B":
+        return  # exact up to the grid: see test_grid_jko.py
     p = problems.get(label, **parameters)
     for tau in (0.01, 0.07):
-        sol = p.solve(tau, scheme, t=3 * tau)
+        sol = p.solve(tau, scheme, t=p.t_span[0] + 3 * tau)
         for k in range(3):
             exact = p.exact_step[scheme](sol.states[k], tau)
             bound = CLOSED + 2.0 * float(np.max(sol.info["residual"][k + 1]))
@@ -235,15 +238,12 @@ def test_first_order_in_tau(label, parameters, scheme):
     assert abs(order(taus, errors) - 1.0) <= 0.05, errors
 
 
-def test_quantiles_follow_the_gaussian_flow_up_to_their_resolution():
-    """S1, S3: the same flow in another representation, errors of order tau and of the number of levels."""
+def test_quantiles_follow_the_gaussian_flow():
+    """S1, S3: the same flow in another representation, with the same error in tau, for every number of levels."""
     for label in ("S1", "S3"):
-        errors = []
-        for n in (50, 100, 200):
+        for n in (2, 5, 50, 200):
             p = problems.get(label, n=n)
-            errors.append(distance_between(p.solve(0.1).states[-1], _minimized(label, 0.1).to_quantiles(n)))
-        assert errors[2] < 0.75 * errors[1] < 0.6 * errors[0], errors
-        assert errors[2] < 0.03
+            assert distance_between(p.solve(0.1).states[-1], _minimized(label, 0.1).to_quantiles(n)) < 1e-9
 
 
 def _minimized(label, tau):
@@ -576,6 +576,10 @@ CONVEX = [
     ("S13", {"n": 60}, None),
     ("S13", {"kind": "gaussian", "n": 2}, 0.0),
     ("S1", {"n": 60}, None),
+    ("S4", {"n": 60}, 0.0),
+    ("S5", {"n": 60}, None),
+    ("S7", {"confined": True, "initial": QUANTILES}, None),
+    ("S17", {}, 0.0),
 ]
 
 
@@ -585,7 +589,7 @@ def test_one_step_inequalities(label, parameters, lowest):
     p = problems.get(label, **parameters)
     constant = p.problem.convexity or 0.0
     tau = 0.08
-    sol = p.solve(tau, t=8 * tau)
+    sol = p.solve(tau, t=p.t_span[0] + 8 * tau)
     moved, slack = sol.info["distance"][1:], 1e-10 * (1.0 + np.abs(sol.energies[:-1]))
     drop = sol.energies[:-1] - sol.energies[1:]
     assert np.all((1.0 / tau + 0.5 * constant) * moved**2 <= drop + slack)
@@ -600,7 +604,7 @@ def test_one_step_inequalities(label, parameters, lowest):
 def test_discrete_evi(label, parameters, lowest):
     """T2: the residual is at most 0 for every test state, with the convexity that the energy claims (else 0)."""
     p = problems.get(label, **parameters)
-    sol = p.solve(0.1, t=0.3)
+    sol = p.solve(0.1, t=p.t_span[0] + 0.3)
     tests = [*sol.states[::2], *random_states(p.initial, 10)]
     residual = sol.residuals(test_states=tests).evi
     bound = 1e-12 if np.all(sol.info["residual"] == 0.0) else 1e-9
@@ -624,7 +628,7 @@ def random_states(like, count):
 @pytest.mark.parametrize(("label", "parameters", "lowest"), CONVEX, ids=lambda value: str(value)[:30])
 def test_degiorgi_identity(label, parameters, lowest):
     p = problems.get(label, **parameters)
-    sol = p.solve(0.05, t=0.25)
+    sol = p.solve(0.05, t=p.t_span[0] + 0.25)
     # atoms that arrive within a step leave a kink in delta, on which the quadrature has no order
     bound = 1e-4 if label in ("E2", "S12") else 1e-9
     assert np.abs(sol.residuals().degiorgi).max() <= bound

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.optimize import brentq
-from scipy.special import ndtri
+from scipy.special import beta as beta_function
+from scipy.special import betaincinv, ndtri
 from strategies import gaussians, particles, quantiles
 
 import measureflow as mf
@@ -221,32 +222,31 @@ def test_interior_newton_is_stationary_and_strict(x: mf.Quantiles, tau: float) -
 
 @pytest.mark.parametrize("m", [2.0, 3.0])
 def test_s4_jko_keeps_the_barenblatt_family(m: float) -> None:
-    beta, tau, errors = 1.0 / (m + 1.0), 0.1, []
-    profile = np.linspace(-1.0, 1.0, 200001)
-    cdf = np.cumsum(np.maximum(1.0 - profile**2, 0.0) ** (1.0 / (m - 1.0)))
-    # unit mass fixes the half-width at t = 1: u = (C - k x^2)^(1/(m-1)), k = beta (m-1)/(2m)
+    beta, tau = 1.0 / (m + 1.0), 0.1
+    # u = (C - k x^2)^(1/(m-1)) at t = 1; unit mass fixes the half-width
     k = beta * (m - 1.0) / (2.0 * m)
-    area = np.trapezoid(np.maximum(1.0 - profile**2, 0.0) ** (1.0 / (m - 1.0)), profile)
+    area = float(beta_function(0.5, m / (m - 1.0)))
     half = (k ** (-1.0 / (m - 1.0)) / area) ** ((m - 1.0) / (m + 1.0))
     grown = brentq(lambda r: r - 1.0 - tau * beta * r**-m, 1.0, 2.0, xtol=1e-15)
-    for n in (50, 200, 800):
-        shape = half * np.interp(levels(n), cdf / cdf[-1], profile)
+    for n in (2, 3, 50, 200, 800):
+        shape = half * (2.0 * betaincinv(m / (m - 1.0), m / (m - 1.0), levels(n)) - 1.0)
         done = interior(e.PowerEntropy(m), W2, mf.Quantiles(shape), tau, TOLERANCE)
         assert done is not None
-        errors.append(float(np.sqrt(np.mean((done.state.values - grown * shape) ** 2))))
-    assert errors[2] < 1e-4 and errors[0] / errors[1] > 2.0 and errors[1] / errors[2] > 2.0
+        assert_allclose(done.state.values, grown * shape, rtol=0.0, atol=1e-9)
 
 
 def test_t7_heat_from_a_dirac() -> None:
     for n in (1, 2, 50, 1000):
         done = step(e.Entropy(), mf.Quantiles(np.full(n, 3.0)), 0.1)
-        assert_allclose(done.state.covariance(), 0.1 * (1.0 - 1.0 / n), rtol=1e-8, atol=1e-15)
+        assert_allclose(done.state.values, 3.0 + np.sqrt(0.1) * ndtri(levels(n)), rtol=1e-8, atol=1e-9)
 
 
 def test_walls() -> None:
+    """Mass spreads evenly between walls, but for the gaps at the ends, which are weighted as free ends."""
     wide = step(e.Entropy(10.0) + e.Box(-1.0, 1.0), mf.Quantiles(np.zeros(100)), 100.0).state.values
     assert wide[0] == -1.0 and wide[-1] == 1.0
-    assert_allclose(np.diff(wide), 2.0 / 99.0, rtol=1e-2)
+    assert_allclose(np.diff(wide)[1:-1], 2.0 / 99.0, rtol=1e-2)
+    assert_allclose(np.diff(wide)[[0, -1]], 2.0 / 99.0, rtol=6e-2)
 
 
 @given(quantiles(st.integers(2, 8)), st.floats(0.05, 0.9))
@@ -318,7 +318,7 @@ def test_histogram_quantiles_and_gaussian_agree() -> None:
         errors.append(abs(np.sqrt(cells.cov[0, 0]) - np.sqrt(exact.cov[0, 0])))
     assert errors[1] < 2e-5 and errors[0] / errors[1] > 8.0
     line = step(kl, x.to_quantiles(2000), 0.1).state
-    assert_allclose([line.mean()[0], line.values[500]], [exact.mean[0], exact.to_quantiles(2000).values[500]], atol=1e-6)
+    assert_allclose([line.mean()[0], line.values[500]], [exact.mean[0], exact.to_quantiles(2000).values[500]], atol=1e-9)
 
 
 def test_histogram_flow_across_a_hole() -> None:

@@ -121,7 +121,7 @@ def until(stop):
 NEVER = until(np.inf)
 
 
-@pytest.mark.parametrize("label", mf.problems.names())
+@pytest.mark.parametrize("label", [name for name in mf.problems.names() if name not in ("F3", "PME-B")])  # no dense output
 @pytest.mark.parametrize("tau", ["auto", None])
 def test_every_problem_goes_on_from_its_files_alone(label, tau, tmp_path):
     problem = mf.problems.get(label)

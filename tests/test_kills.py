@@ -14,7 +14,7 @@ from killing import CASES, PLACE, Driver, beside, contents, differing, kind
 import measureflow as mf
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-KILLS, MANY = 4, 36
+KILLS, MANY = 2, 36
 FLOWS = [name for name in CASES if name != "act"]
 HALVED = ["wall", "wall, auto", "no way on", "no way on, strides, auto", "a solver that fails", "neurons in mini-batches, auto"]
 WATCHED = ["dirac, stopped by an event", "own game", "one law in mini-batches, auto"]

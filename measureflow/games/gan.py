@@ -116,6 +116,7 @@ class GAN(AbstractGame):
         held = weights > 0.0
         self._real = self._seen("target", points[held], weights[held])
         self._traversals: dict[int, tuple[State, np.ndarray, Traversal]] = {}
+        self._fake: tuple[State, int, Sample] | None = None
 
     def _seen(self, name: str, points: np.ndarray, weights: np.ndarray) -> Sample:
         """Return what the critic sees of a law."""
@@ -124,6 +125,14 @@ class GAN(AbstractGame):
                 f"{name} must be a law of equal atoms to be packed, got weights from {weights.min():g} to {weights.max():g}"
             )
         return self._inputs.of(points, weights)
+
+    def _generated(self, name: str, state: State) -> tuple[int, Sample]:
+        """Return how many points a generator has, and what the critic sees of them; the last ones are kept for both players."""
+        if self._fake is None or self._fake[0] is not state:
+            self._generator.check(name, state, self.target.dim)
+            points, weights = self._generator.points(state)
+            self._fake = state, len(points), self._seen(name, points, weights)
+        return self._fake[1:]
 
     @property
     def penalties(self) -> tuple[Penalty, ...]:
@@ -151,8 +160,7 @@ class GAN(AbstractGame):
         return sum(energies[1:], start=energies[0]) if energies else None
 
     def check(self, states: States) -> None:
-        self._generator.check("initial[0]", states[0], self.target.dim)
-        self._seen("initial[0]", *self._generator.points(states[0]))
+        self._generated("initial[0]", states[0])
         self.critic.check("initial[1]", states[1], self.pack * self.target.dim)
         if self._cost is not None and not np.isfinite(self._cost.value(states[1])):
             bounds = ", ".join(repr(p) for p in self.penalties if isinstance(p, (Clip, SpectralBound)))
@@ -212,9 +220,7 @@ class GAN(AbstractGame):
     def _frozen(self, player: int, others: States) -> Energy:
         if player == 0:
             return _GeneratorEnergy(self, others[0])
-        self._generator.check("states[0]", others[0], self.target.dim)
-        points, weights = self._generator.points(others[0])
-        fake = self._seen("states[0]", points, weights)
+        _, fake = self._generated("states[0]", others[0])
         if self.nested or isinstance(self._loss, Relativistic):
             energy: Energy = _CriticEnergy(self, fake)
         else:
@@ -287,13 +293,12 @@ class _GeneratorEnergy(Energy):
     def _forces(self, state: State) -> tuple[float, np.ndarray, np.ndarray]:
         """Return the value, and the first variation and its gradient at the generated points."""
         game = self.game
-        game._generator.check("state", state, game.target.dim)
-        points, weights = game._generator.points(state)
-        fake, real, loss = game._seen("state", points, weights), game._real, game._loss
+        count, fake = game._generated("state", state)
+        real, loss = game._real, game._loss
         d, slopes = self._values_and_slopes(fake)
         b = self._on_target() if loss.zero_sum or isinstance(loss, Relativistic) else real.weights
         values, q = loss.generator(d, b, real.weights)
-        first, force = game._inputs.back(len(points), values, q[:, None] * slopes)
+        first, force = game._inputs.back(count, values, q[:, None] * slopes)
         value = float(fake.weights @ values) + loss.offset(b, real.weights)
         if loss.zero_sum and game._cost is not None:
             value -= game._cost.value(self.critic)

@@ -51,9 +51,21 @@ class Ridge(Penalty):
         return critic.ridge(self.beta)
 
 
-@final
 @dataclass(frozen=True)
-class R1(Penalty):
+class _Flat(Penalty):
+    """(gamma/2) E |grad D|^2 at the generated points or at the target's, as `on_generator` says."""
+
+    gamma: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gamma", check.scalar("gamma", self.gamma, least=0.0))
+
+    def energy(self, critic: Critic, generated: Sample, target: Sample, seed: int) -> Energy:
+        return _flatness(critic, generated if self.on_generator else target, self.gamma)
+
+
+@final
+class R1(_Flat):
     """Penalty (gamma/2) E_target |grad D|^2 (Mescheder, Geiger and Nowozin 2018).
 
     Parameters
@@ -67,18 +79,9 @@ class R1(Penalty):
     R1(gamma=0.5)
     """
 
-    gamma: float
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "gamma", check.scalar("gamma", self.gamma, least=0.0))
-
-    def energy(self, critic: Critic, generated: Sample, target: Sample, seed: int) -> Energy:
-        return _flatness(critic, target, self.gamma)
-
 
 @final
-@dataclass(frozen=True)
-class R2(Penalty):
+class R2(_Flat):
     """Penalty (gamma/2) E_mu |grad D|^2 at the generated points (Mescheder, Geiger and Nowozin 2018).
 
     Parameters
@@ -92,14 +95,7 @@ class R2(Penalty):
     R2(gamma=0.5)
     """
 
-    gamma: float
     on_generator = True
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "gamma", check.scalar("gamma", self.gamma, least=0.0))
-
-    def energy(self, critic: Critic, generated: Sample, target: Sample, seed: int) -> Energy:
-        return _flatness(critic, generated, self.gamma)
 
 
 @final
@@ -152,9 +148,18 @@ class GradientPenalty(Penalty):
         return _SlopePenalty(critic, sample, self.weight, self.slope, self.one_sided)
 
 
-@final
 @dataclass(frozen=True)
-class Clip(Penalty):
+class _Bounded(Penalty):
+    """A constraint with a bound; steps are projected on it."""
+
+    bound: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bound", check.scalar("bound", self.bound, above=0.0))
+
+
+@final
+class Clip(_Bounded):
     """The constraint that every coordinate of the critic stays in [-bound, bound]: steps are projected on it (a dual EVI flow).
 
     Parameters
@@ -168,18 +173,12 @@ class Clip(Penalty):
     Clip(bound=0.1)
     """
 
-    bound: float
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "bound", check.scalar("bound", self.bound, above=0.0))
-
     def energy(self, critic: Critic, generated: Sample, target: Sample, seed: int) -> Energy:
         return Box(-self.bound, self.bound)
 
 
 @final
-@dataclass(frozen=True)
-class SpectralBound(Penalty):
+class SpectralBound(_Bounded):
     """The constraint that the critic's weight matrices have spectral norms of at most `bound`; explicit steps are projected.
 
     For a law of neurons |a| <= bound and |w| <= bound at every neuron.
@@ -194,11 +193,6 @@ class SpectralBound(Penalty):
     >>> SpectralBound(1.0)
     SpectralBound(bound=1.0)
     """
-
-    bound: float
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "bound", check.scalar("bound", self.bound, above=0.0))
 
     def energy(self, critic: Critic, generated: Sample, target: Sample, seed: int) -> Energy:
         return critic.spectral_bound(self.bound)

@@ -155,7 +155,7 @@ def linear_quadratic(P: Any = 0.3, C: Any = 2.0, Q: Any = 0.3, start: tuple[Any,
     game = LinearQuadratic(P, C, Q)
     x0, y0 = Vector(start[0]), Vector(start[1])
     z0 = np.concatenate([x0.values, y0.values])
-    own, down, up = _blocks(game)
+    own, down, up = blocks(game)
     scalar = game.P.shape == game.Q.shape == (1, 1) and game.P[0, 0] == game.Q[0, 0]
     a, c = float(game.P[0, 0]), float(game.C[0, 0])
     threshold = 2.0 * a / (c**2 - a**2) if scalar and abs(c) > a else np.inf
@@ -185,7 +185,7 @@ def linear_quadratic(P: Any = 0.3, C: Any = 2.0, Q: Any = 0.3, start: tuple[Any,
     )
 
 
-def _blocks(game: LinearQuadratic) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def blocks(game: LinearQuadratic) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the parts of z' = -(own + down + up) z: own curvatures, what x sees of y, what y sees of x."""
     p, q = game.C.shape
     own, down, up = (np.zeros((p + q, p + q)) for _ in range(3))

@@ -11,6 +11,7 @@ from measureflow import _validate as check
 from measureflow.energies import Entropy
 from measureflow.games import KernelGame, LinearQuadratic, Regularised
 from measureflow.problems.base import ExactStep, Problem
+from measureflow.problems.games import blocks
 from measureflow.recipes import named
 from measureflow.states import Gaussian, Quantiles
 
@@ -49,7 +50,7 @@ def entropic_linear_quadratic(
     def flow(time: float) -> Pair:
         from scipy.linalg import expm
 
-        m = expm(-time * sum(_blocks(game))) @ np.concatenate([law.mean for law in laws])
+        m = expm(-time * sum(blocks(game))) @ np.concatenate([law.mean for law in laws])
         covs = []
         for own, law in zip(curvatures, laws, strict=True):
             decay, rest = expm(-time * own), T * np.linalg.inv(own)
@@ -81,18 +82,9 @@ def _pair(m: np.ndarray, covs: list[np.ndarray]) -> Pair:
     return tuple(Gaussian(mean, 0.5 * (cov + cov.T)) for mean, cov in zip(means, covs, strict=True))
 
 
-def _blocks(game: LinearQuadratic) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the parts of m' = -(own + down + up) m: own curvatures, what player 0 sees, what player 1 sees."""
-    p, q = game.C.shape
-    own, down, up = (np.zeros((p + q, p + q)) for _ in range(3))
-    own[:p, :p], own[p:, p:] = game.P, game.Q
-    down[:p, p:], up[p:, :p] = game.C, -game.C.T
-    return own, down, up
-
-
 def _steps(game: LinearQuadratic, T: float) -> dict[str, ExactStep]:
     """Return the steps (I + tau left) m+ = (I - tau right) m of the means, with the covariances' own."""
-    own, down, up = _blocks(game)
+    own, down, up = blocks(game)
     eye, nothing = np.eye(len(own)), np.zeros_like(own)
 
     def scheme(left: np.ndarray, right: np.ndarray, spread: Spread) -> ExactStep:

@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from measureflow._numba import njit
+from measureflow.kernels.ctransform import by_lines
 
 
+@by_lines
 @njit
 def averages(v: Any, wrap: int, hull: Any, ends: Any, out: Any) -> None:
     """Fill out (lines, n) with S v for v (lines, n)."""
@@ -33,6 +35,7 @@ def averages(v: Any, wrap: int, hull: Any, ends: Any, out: Any) -> None:
             out[line, i] = total
 
 
+@by_lines
 @njit
 def push(m: Any, wrap: int, hull: Any, ends: Any, out: Any) -> None:
     """Fill out (lines, n) with S' m for m (lines, n) of any sign; the last piece of a cell takes what is left of its mass."""
@@ -61,6 +64,7 @@ def push(m: Any, wrap: int, hull: Any, ends: Any, out: Any) -> None:
                 out[line, p % n if wrap else p] += rest
 
 
+@by_lines
 @njit
 def stiffness(m: Any, wrap: int, hull: Any, ends: Any, counts: Any, faces: Any, weights: Any) -> None:
     """Find the second derivative of sum_i m_i U_i.
@@ -88,6 +92,7 @@ def stiffness(m: Any, wrap: int, hull: Any, ends: Any, counts: Any, faces: Any, 
                     faces[line, j % n if wrap else j] += m[line, i]
 
 
+@by_lines
 @njit
 def bend(v: Any, wrap: int, hull: Any, counts: Any, weights: Any, scale: float, out: Any) -> None:
     """Add scale times the second derivative of -sum_i m_i U_i, applied to v (lines, n), to out (lines, n)."""
@@ -102,3 +107,22 @@ def bend(v: Any, wrap: int, hull: Any, counts: Any, weights: Any, scale: float, 
                 pull = scale * w * (v[line, q] - v[line, p])
                 out[line, q] += pull
                 out[line, p] -= pull
+
+
+@by_lines
+@njit
+def line_hulls(phi: Any, wrap: int, hull: Any, ends: Any, out: Any) -> None:
+    """Fill out (lines, n) with phi lowered to where phi_j + j^2/2 is its convex hull; arguments as in `kernels.ctransform`."""
+    lines, n = phi.shape
+    for line in range(lines):
+        for j in range(n):
+            out[line, j] = phi[line, j]
+        p, r = hull[line, 0], 0
+        while p < n - 1 and ends[line, r] < n + wrap:
+            r += 1
+            q = hull[line, r]
+            left = phi[line, p % n if wrap else p] + 0.5 * p * p
+            slope = (phi[line, q % n if wrap else q] + 0.5 * q * q - left) / (q - p)
+            for j in range(max(p + 1, 0), min(q, n)):
+                out[line, j] = left + slope * (j - p) - 0.5 * j * j
+            p = q

@@ -5,15 +5,45 @@ Lines have spacing 1: node j is at j, cell i is [i - 1/2, i + 1/2]. For a functi
 the dual of moving the cell's mass, spread evenly, to the nodes. The parabolas that reach the minimum are the vertices of the
 lower convex hull of phi_j + j^2/2 (Felzenszwalb and Huttenlocher 2012); the least parabola changes at the slopes of the hull.
 U is concave and continuously differentiable in phi, with derivative the shares of cell i that go to each node.
+Lines do not know of each other: blocks of them run on several threads, with the same bits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 from typing import Any
+
+import numba
+import numpy as np
 
 from measureflow._numba import njit
 
+PARALLEL_NODES = 1 << 17
 
+
+def by_lines(kernel: Callable[..., None]) -> Callable[..., None]:
+    """Let a kernel whose arrays all have lines as first axis, the first array (lines, n), run on blocks of lines by threads."""
+
+    @wraps(kernel)
+    def run(*arguments: Any) -> None:
+        lines, threads = len(arguments[0]), int(numba.get_num_threads())
+        if arguments[0].size < PARALLEL_NODES or threads == 1 or lines == 1:
+            kernel(*arguments)
+            return
+
+        def block(k: int) -> None:
+            part = slice(k * lines // threads, (k + 1) * lines // threads)
+            kernel(*[z[part] if isinstance(z, np.ndarray) else z for z in arguments])
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(block, range(threads)))
+
+    return run
+
+
+@by_lines
 @njit
 def envelopes(phi: Any, wrap: int, hull: Any, ends: Any, counts: Any) -> None:
     """Find the parabolas of the lower envelope of every line.
@@ -46,6 +76,7 @@ def envelopes(phi: Any, wrap: int, hull: Any, ends: Any, counts: Any) -> None:
         counts[line] = top + 1
 
 
+@by_lines
 @njit
 def transforms(phi: Any, wrap: int, hull: Any, ends: Any, out: Any) -> None:
     """Fill out (lines, n) with U of every line; phi, wrap, hull and ends as in `envelopes`."""
@@ -68,6 +99,7 @@ def transforms(phi: Any, wrap: int, hull: Any, ends: Any, out: Any) -> None:
             out[line, i] = total - 1.0 / 24.0
 
 
+@by_lines
 @njit
 def at_nodes(phi: Any, wrap: int, hull: Any, ends: Any, out: Any) -> None:
     """Fill out (lines, n) with min_j ((i - j)^2 / 2 + phi_j) at the nodes i; phi, wrap, hull and ends as in `envelopes`."""

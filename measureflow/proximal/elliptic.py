@@ -1,9 +1,8 @@
 """Multigrid for (diag(a) - div(k grad)) u = f on grids with walls, glued sides and blocked cells.
 
-Cells are joined in pairs along each axis (or along the strong axes only), sums go down and constants come up. The coarse
-conductances are those of the joined faces, divided by the ratio of distances: with a cell's unknown at its centre this, not the
-plain Galerkin product, is the coarse flux. A V-cycle has one chessboard Gauss-Seidel sweep before and one after the coarse
-correction, in opposite order, so that it is symmetric, and preconditions conjugate gradients.
+Cells are joined in pairs (`kernels.coarsening`), sums go down and constants come up. A V-cycle has one chessboard Gauss-Seidel
+sweep before and one after the coarse correction, in opposite order (`kernels.multigrid`), so that it is symmetric, and
+preconditions conjugate gradients.
 """
 
 from __future__ import annotations
@@ -13,64 +12,11 @@ from typing import final
 
 import numpy as np
 
-from measureflow.kernels.multigrid import ROWS, apply, block_sums, descend, dot, prolong, reciprocal, relax, restrict, turn
-
-COARSEST = 16
-"""Cells at which the coarsest system is solved by a dense matrix."""
-STRONG = 0.3
-"""Axes whose conductances reach this share of the strongest axis are coarsened."""
-DAMPING = 0.8
+from measureflow.kernels.coarsening import CHESS, COARSEST, LEVELS, START, build, factorise
+from measureflow.kernels.multigrid import LEAST, cycle, down_threads, up_threads
+from measureflow.kernels.springs import apply, blocks, descend, dot, threaded, turn
 
 Faces = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-class _Level:
-    """One grid: coefficients, and room for a right side, a solution and a residual."""
-
-    def __init__(self, faces: Faces, widths: Sequence[np.ndarray]) -> None:
-        self.faces, self.widths = faces, widths
-        self.shape = shape = faces[0].shape
-        self.around = sum((k + np.roll(k, 1, axis) for axis, k in enumerate(faces)), np.zeros(shape))
-        glued = [bool(np.take(k, -1, axis).any()) for axis, k in enumerate(faces)]
-        self.chess = not any(g and n % 2 for g, n in zip(glued, shape, strict=True))
-        strength = [float(np.max(k)) for k in faces]
-        pairs = [2 if n > 1 and s >= STRONG * max(strength) else 1 for n, s in zip(shape, strength, strict=True)]
-        self.ratio = np.array(pairs if max(pairs) == 2 else [2 if n > 1 else 1 for n in shape])
-        self.coarse_shape = tuple(-(-n // int(r)) for n, r in zip(shape, self.ratio, strict=True))
-        self.a, self.inverse, self.f, self.x, self.spare = (np.zeros(shape) for _ in range(5))
-        self.buffers = np.empty((-(-self.coarse_shape[0] * self.coarse_shape[1] // ROWS), shape[2]))
-
-    def coarser(self) -> _Level:
-        """Return the next grid."""
-        faces, widths = list(self.faces), list(self.widths)
-        for axis in range(3):
-            if self.ratio[axis] == 1:
-                continue
-            w = widths[axis]
-            pairs = np.arange(0, len(w), 2)
-            wide = np.add.reduceat(w, pairs)
-            near, far = 0.5 * (w + np.roll(w, -1)), 0.5 * (wide + np.roll(wide, -1))  # distances to the next cell
-            last = np.minimum(pairs + 1, len(w) - 1)  # the face behind a pair
-            share = (near[last] / far).reshape([-1 if k == axis else 1 for k in range(3)])
-            faces = [
-                np.take(k, last, axis) * share if d == axis else np.add.reduceat(k, pairs, axis) for d, k in enumerate(faces)
-            ]
-            widths[axis] = wide
-            if len(wide) == 1:
-                faces[axis] = np.zeros_like(faces[axis])
-        return _Level(_three(faces), widths)
-
-    def ground(self, a: np.ndarray) -> None:
-        """Take a as the coefficient of u itself."""
-        self.a[...] = a
-        reciprocal(self.a, self.around, self.inverse)
-
-    def smooth(self, forward: bool) -> None:
-        if self.chess:
-            relax(self.x, self.f, self.inverse, self.faces, 0 if forward else 1)
-            return
-        apply(self.x, self.a, self.faces, self.spare)
-        self.x += DAMPING * self.inverse * (self.f - self.spare)
 
 
 @final
@@ -83,109 +29,130 @@ class Elliptic:
         Nonnegative.
     faces : sequence of ndarray, one an axis, each of the shape of a
         Conductance of the face between a cell and the next one along the axis, cyclically: the last one joins the last cell with
-        the first (0 at walls). Cells of which all faces and a are 0 take no part: u = 0 there.
+        the first (0 at walls). Cells of which all faces and a are 0 take no part: u = 0 there. Arrays are kept, not copied.
 
     Notes
     -----
-    With a = 0 the operator is singular; right sides must have sum 0 on every connected part, and so has the solution.
+    With a = 0 the operator is singular; right sides must have sum 0 on every connected part, and solutions are shifted to sum 0.
     """
 
     def __init__(self, a: np.ndarray, faces: Sequence[np.ndarray]) -> None:
         self.shape = a.shape
-        solid = (1,) * (3 - a.ndim) + a.shape
-        self._none = none = np.zeros(solid)
-        padded = [none] * (3 - a.ndim) + [np.ascontiguousarray(k, dtype=float).reshape(solid) for k in faces]
-        padded = [k if n > 1 else none for k, n in zip(padded, solid, strict=True)]
-        level = _Level(_three(padded), [np.ones(n) for n in solid])
-        self.levels = [level]
-        while level.a.size > COARSEST:
-            level = level.coarser()
-            self.levels.append(level)
-        self.ground(a)
+        long = [n for n in a.shape if n > 1]
+        self._solid = solid = (long[0], 1, long[1]) if len(long) == 2 else (1,) * (3 - len(long)) + tuple(long)
+        self._table = np.zeros((LEVELS, 8), dtype=np.int64)
+        self._top, self._room = np.empty(solid), _room(a.shape)
+        self._allocate()
+        self.update(a, faces)
+
+    def _allocate(self) -> None:
+        """Make room for the coarse grids: conductances; inverse diagonals, loads and solutions."""
+        self._springs, self._flat = np.empty((3 if self._solid[1] > 1 else 2, self._room)), np.empty((3, self._room))
+
+    def update(self, a: np.ndarray, faces: Sequence[np.ndarray]) -> None:
+        """Replace all coefficients, on the same grid."""
+        none = np.zeros((1, 1, 1))
+        long = [k for k, n in zip(faces, self.shape, strict=True) if n > 1]
+        found: list[np.ndarray] = [_plain(k).reshape(self._solid) for k in long]
+        if len(found) < 2:
+            found = [np.zeros(self._solid), none, *found, np.zeros(self._solid)][:3]
+        elif len(found) == 2:
+            found.insert(1, none)
+        self._faces: Faces = (found[0], found[1], found[2])
+        self._build(a, 0)
 
     def ground(self, a: np.ndarray) -> None:
         """Replace the coefficient a of u itself."""
-        top = self.levels[0]
-        top.ground(np.asarray(a, dtype=float).reshape(top.shape))
-        for level, below in zip(self.levels[:-1], self.levels[1:], strict=True):
-            block_sums(level.a, level.ratio, below.f)
-            below.ground(below.f)
-        self.singular = not bool(np.any(top.a > 0.0))
-        self._inverse = _pseudo_inverse(self.levels[-1])
+        self._build(a, self._levels)
 
-    def apply(self, u: np.ndarray) -> np.ndarray:
-        """Return A u."""
-        top = self.levels[0]
-        out = np.empty_like(top.a)
-        apply(np.ascontiguousarray(u).reshape(top.a.shape), top.a, top.faces, out)
-        return out.reshape(self.shape)
+    def _build(self, a: np.ndarray, keep: int) -> None:
+        self._a = _plain(a).reshape(self._solid)
+        while True:
+            flat = self._flat
+            levels = build(self._a, *self._faces, keep, self._table, self._top, self._springs, flat[0], flat[1])
+            if levels > 0:
+                break
+            self._room = 2 * max(self._room, -levels)
+            self._allocate()
+        self._levels = int(levels)
+        last = self._levels - 1
+        inverse, faces = (self._top, self._faces) if last == 0 else (self._grid(self._flat[0], last), self._coarse(last))
+        self._factors = np.empty((inverse.size, inverse.size))
+        factorise(inverse, *faces, self._factors)
+        self.singular = not bool(np.any(self._a > 0.0))
+
+    def _grid(self, flat: np.ndarray, level: int) -> np.ndarray:
+        """Return the numbers of a coarse grid."""
+        shape, start = self._table[level, :3].tolist(), int(self._table[level, START])
+        return flat[start : start + shape[0] * shape[1] * shape[2]].reshape(shape)
+
+    def _coarse(self, level: int) -> Faces:
+        """Return the conductances of a coarse grid."""
+        springs = self._springs
+        return self._grid(springs[0], level), self._grid(springs[-2], level), self._grid(springs[-1], level)
+
+    def apply(self, u: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Return A u, in the contiguous array `out` if there is one."""
+        out = np.empty(self.shape) if out is None else out
+        apply(_plain(u).reshape(self._solid), self._a, self._faces, out.reshape(self._solid))
+        return out
 
     def divergence(self, u: np.ndarray) -> np.ndarray:
         """Return -div(k grad u)."""
-        top = self.levels[0]
-        out = np.empty(top.shape)
-        apply(np.ascontiguousarray(u).reshape(top.shape), self._none, top.faces, out)
+        out = np.empty(self._solid)
+        apply(_plain(u).reshape(self._solid), None, self._faces, out)
         return out.reshape(self.shape)
 
-    def cycle(self, f: np.ndarray) -> np.ndarray:
-        """Return the approximate solution of A u = f that one symmetric V-cycle makes."""
-        top = self.levels[0]
-        top.f[...] = f.reshape(top.a.shape)
-        self._descend(0)
-        return top.x.reshape(self.shape).copy()
+    def cycle(self, f: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Return about the solution of A u = f, by one symmetric V-cycle, in the contiguous array `out` if there is one."""
+        out = np.empty(self.shape) if out is None else out
+        load = _plain(f).reshape(self._solid)
+        self._cycle(0, out.reshape(self._solid), load, self._top, self._faces)
+        return out
 
-    def _descend(self, depth: int) -> None:
-        level = self.levels[depth]
-        if depth == len(self.levels) - 1:
-            level.x[...] = (self._inverse @ level.f.ravel()).reshape(level.a.shape)
+    def _cycle(self, level: int, x: np.ndarray, f: np.ndarray, inverse: np.ndarray, faces: Faces) -> None:
+        """Write a V-cycle's solution on a grid to x, the largest grids on several threads."""
+        description = self._table[level]
+        parts = blocks(x.shape[0], LEAST) if threaded(x.size) and description[CHESS] else 1
+        if parts == 1 or level == self._levels - 1:
+            cycle(x, f, inverse, *faces, level, self._table, self._springs, self._flat, self._factors)
             return
-        level.x[...] = 0.0
-        level.smooth(True)
-        below = self.levels[depth + 1]
-        restrict(level.x, level.f, level.a, level.faces, level.ratio, below.f, level.buffers)
-        self._descend(depth + 1)
-        prolong(below.x, level.ratio, level.x)
-        level.x *= level.inverse > 0.0
-        level.smooth(False)
+        below = [self._grid(flat, level + 1) for flat in self._flat]
+        down_threads(x, f, inverse, *faces, description[3:6], below[1], parts)
+        self._cycle(level + 1, below[2], below[1], below[0], self._coarse(level + 1))
+        up_threads(x, f, inverse, *faces, description[3:6], below[2], parts)
 
     def solve(self, f: np.ndarray, rtol: float = 1e-10, limit: int = 100) -> tuple[np.ndarray, float, int]:
         """Solve A u = f by conjugate gradients; return u, the relative residual |f - A u| / |f| and the iterations."""
-        r = np.array(f, dtype=float)
+        r = np.array(f, dtype=float, order="C")
         size = float(np.sqrt(dot(r, r)))
-        u, p, before, residual, count = np.zeros(self.shape), np.zeros(self.shape), 0.0, size, 0
+        u, p, z = np.zeros(self.shape), np.zeros(self.shape), np.empty(self.shape)
+        before, residual, count = 0.0, size, 0
         while residual > rtol * size and count < limit:
-            z = self.cycle(r)
-            now = dot(r, z)
+            now = dot(r, self.cycle(r, z))
             if not now > 0.0:
                 break
             turn(p, z, now / before if before > 0.0 else 0.0)
-            q = self.apply(p)
-            bend = dot(p, q)
+            bend = dot(p, self.apply(p, z))
             if not bend > 0.0:
                 break
-            residual = float(np.sqrt(descend(u, r, p, q, now / bend)))
+            residual = float(np.sqrt(descend(u, r, p, z, now / bend)))
             before, count = now, count + 1
         if self.singular:
-            u -= np.where(self.levels[0].inverse.reshape(self.shape) > 0.0, _mean(u, self.levels[0].inverse), 0.0)
+            held = self._top.reshape(self.shape) > 0.0
+            u -= np.where(held, float(np.sum(u)) / max(int(np.count_nonzero(held)), 1), 0.0)
         return u, residual / size if size > 0.0 else 0.0, count
 
 
-def _mean(u: np.ndarray, inverse: np.ndarray) -> float:
-    return float(np.sum(u)) / max(int(np.count_nonzero(inverse)), 1)
+def _plain(a: np.ndarray) -> np.ndarray:
+    """Return an array as kernels are compiled for: contiguous and writable floats."""
+    return np.require(a, float, ["C", "W"])
 
 
-def _three(faces: Sequence[np.ndarray]) -> Faces:
-    return np.ascontiguousarray(faces[0]), np.ascontiguousarray(faces[1]), np.ascontiguousarray(faces[2])
-
-
-def _pseudo_inverse(level: _Level) -> np.ndarray:
-    n = level.a.size
-    columns = np.empty((n, n))
-    for k in range(n):
-        unit, out = np.zeros(n), np.empty(level.a.shape)
-        unit[k] = 1.0
-        apply(unit.reshape(level.a.shape), level.a, level.faces, out)
-        columns[:, k] = out.ravel()
-    from scipy.linalg import pinvh
-
-    return np.asarray(pinvh(0.5 * (columns + columns.T)))
+def _room(shape: tuple[int, ...]) -> int:
+    """Return the cells of all coarse grids if every axis is coarsened each time."""
+    total = 0
+    while int(np.prod(shape)) > COARSEST:
+        shape = tuple(-(-n // 2) for n in shape)
+        total += int(np.prod(shape))
+    return total

@@ -28,7 +28,7 @@ from measureflow.kernels.cell_push import averages, bend, push, stiffness
 from measureflow.kernels.ctransform import at_nodes, envelopes, transforms
 from measureflow.metrics import Metric, Wasserstein
 from measureflow.proximal.base import Step, Tolerance, not_converged
-from measureflow.proximal.cell_cycle import Cycle
+from measureflow.proximal.elliptic import Elliptic
 from measureflow.proximal.grid_conjugates import CellEnergy, cell_energy
 from measureflow.proximal.lbfgs import inner
 from measureflow.states import Grid, Histogram, State
@@ -93,10 +93,13 @@ class Stage:
 
     def average(self, v: np.ndarray) -> np.ndarray:
         """Return the averages over the cells of where they go."""
-        lines = self.lines(v)
+        return self.whole(self.shares(self.lines(v)))
+
+    def shares(self, lines: np.ndarray) -> np.ndarray:
+        """Return the averages of lines."""
         out = np.empty(lines.shape)
         averages(lines, self.wrap, self.hull, self.ends, out)
-        return self.whole(out)
+        return out
 
     def stiffen(self, m: np.ndarray) -> np.ndarray:
         """Find the second derivative for masses of the cells; return springs between neighbouring nodes."""
@@ -143,12 +146,9 @@ class _Dual:
             return None
         local = self.local
         theta = phi - local.potential.reshape(self.shape)
-        if local.internal:
-            c = local.shift(theta)
-            phi, theta = phi + c, theta + c
-            density = local.density(theta)
-        else:
-            density = np.zeros(self.shape)
+        c = local.shift(theta)
+        phi, theta = phi + c, theta + c
+        density = local.density(theta)
         stages, u = self._stages(), phi
         for stage in stages:
             u = stage.transform(u)
@@ -180,7 +180,7 @@ class _Dual:
         """Return Newton's direction, from conjugate gradients down to a share of the first residual, and their number."""
         diagonal, faces = self._operator(point, masses)
         diagonal = diagonal + damping * self._scale(diagonal, faces)
-        cycle = Cycle(diagonal, faces)
+        cycle = Elliptic(diagonal, list(faces)).cycle
         x, r = np.zeros(self.shape), masses - self.local.volume * point.density
         z = cycle(r)
         p, size = z, inner(r, z)
@@ -239,7 +239,7 @@ class _Dual:
         density = self.base.density.reshape(self.shape)
         largest = float(np.max(density))
         phi = self.local.pressure(np.maximum(density, EMPTY * largest)) + self.local.potential.reshape(self.shape)
-        return phi if self.local.compact or not self.local.internal else self._extended(phi, density > FULL * largest)
+        return phi if self.local.compact else self._extended(phi, density > FULL * largest)
 
     def _extended(self, phi: np.ndarray, held: np.ndarray) -> np.ndarray:
         """Return phi, in empty cells raised to where they attract no mass from full ones: max of phi_i - share |x_i - x|^2/2."""
@@ -249,14 +249,20 @@ class _Dual:
         return np.where(held, phi, np.maximum(phi, -SHARE * reach))
 
     def _coarser(self) -> _Dual | None:
-        grid = self.grid
-        if self.base.masses.size <= FEW or any(n % 2 or n < 4 for n in grid.shape if n > 1):
-            return None
-        coarse = Grid(grid.bounds, tuple((n + 1) // 2 for n in grid.shape), grid.periodic)
-        masses = _blocks(self.base.masses, grid.shape)
-        share = coarse.cell_volume / grid.cell_volume
-        local = replace(self.local, potential=_blocks(self.local.potential, grid.shape) / share, volume=coarse.cell_volume)
-        return _Dual(local, Histogram(masses, coarse))
+        found = coarser(self.local, self.base) if self.base.masses.size > FEW else None
+        return None if found is None else _Dual(*found)
+
+
+def coarser(local: CellEnergy, base: Histogram) -> tuple[CellEnergy, Histogram] | None:
+    """Return energy and law on cells twice as wide; None if an axis cannot be halved."""
+    grid = base.grid
+    if any(n % 2 or n < 4 for n in grid.shape if n > 1):
+        return None
+    coarse = Grid(grid.bounds, tuple((n + 1) // 2 for n in grid.shape), grid.periodic)
+    masses = _blocks(base.masses, grid.shape)
+    share = coarse.cell_volume / grid.cell_volume
+    wide = replace(local, potential=_blocks(local.potential, grid.shape) / share, volume=coarse.cell_volume)
+    return wide, Histogram(masses, coarse)
 
 
 def _blocks(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -326,7 +332,7 @@ def ascend(dual: _Dual, tolerance: float, share: float, most: int, strict: bool 
         masses = dual.pushed(point)
         residual = float(np.sqrt(2.0 * dual.gap(point, masses)))
         goal = max(tolerance, share * dual.distance(point, masses))
-        if residual <= goal or not dual.local.internal:
+        if residual <= goal:
             return point, masses, residual, iteration
         trial = None
         while trial is None:

@@ -9,13 +9,16 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow.energies.base import AtomEnergy
+from measureflow.energies.convolution import Convolution
 from measureflow.energies.potential import central_differences
 from measureflow.energies.quadrature import gaussian_average
 from measureflow.errors import CallbackError
-from measureflow.states import Gaussian
+from measureflow.states import Gaussian, Grid, Histogram, State
 
 BLOCK_ENTRIES = 1 << 20
 """Largest number of coordinates in one block of differences handed to W (8 MiB)."""
+GRIDS = 4
+"""Grids for which the transformed W is kept."""
 
 
 @final
@@ -29,7 +32,8 @@ class Interaction(AtomEnergy):
     grad : callable, optional
         (..., d) -> (..., d). Without it: central differences of step 6e-6 max(1, |z_k|).
     singular : bool
-        Leave out the diagonal, pairs of an atom with itself.
+        Leave out the diagonal, pairs of an atom with itself. On a `Histogram` W is then averaged over the cells instead, which
+        takes W that are infinite at 0 but integrable: -log|z| in any dimension, 1/|z| in 2-D and 3-D.
     convexity : float, optional
         A lambda for which E is lambda-convex: 0 if W is convex.
 
@@ -43,7 +47,8 @@ class Interaction(AtomEnergy):
     Notes
     -----
     Pairs are taken in blocks: no n x n array is formed. On `Gaussian` the law of x - y is N(0, 2 cov) and the average is
-    a Gauss-Hermite rule.
+    a Gauss-Hermite rule. On `Histogram` sums over pairs of cells are convolutions by fast Fourier transforms, whose transformed W
+    is kept; along glued axes x - y is the nearest image (`energies.convolution`).
 
     Examples
     --------
@@ -67,10 +72,25 @@ class Interaction(AtomEnergy):
         self.grad = None if grad is None else check.function("grad", grad)
         self.singular = check.flag("singular", singular)
         self._convexity = None if convexity is None else check.scalar("convexity", convexity)
+        self._convolutions: dict[Grid, Convolution] = {}
 
     @property
     def convexity(self) -> float | None:
         return self._convexity
+
+    def _evaluate(self, state: State) -> tuple[float, np.ndarray]:
+        if not isinstance(state, Histogram):
+            return super()._evaluate(state)
+        potential = self._convolution(state.grid)(state.masses)
+        return 0.5 * float(np.sum(state.masses * potential)), potential
+
+    def _convolution(self, grid: Grid) -> Convolution:
+        """Return the convolution with W on a grid; those of the last few grids are kept."""
+        known = self._convolutions.get(grid)
+        if known is None:
+            known = Convolution(self._values, grid, self.singular)
+            self._convolutions = dict([*list(self._convolutions.items())[1 - GRIDS :], (grid, known)])
+        return known
 
     def _values(self, differences: np.ndarray) -> np.ndarray:
         hint = "W" if self.singular else "W (if it is infinite at 0, say singular=True)"

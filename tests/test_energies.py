@@ -160,6 +160,8 @@ def test_box_is_an_indicator() -> None:
 @each_atomic
 @pytest.mark.parametrize("singular", [False, True])
 def test_interaction_is_half_a_double_sum(law: Any, singular: bool) -> None:
+    if singular and isinstance(law, mf.Histogram):
+        return  # averages over cells: see test_interaction_grids.py
     points, weights = atoms(law)
     differences = points[:, None] - points[None]
     off = 1.0 - np.eye(len(points)) if singular else np.ones((len(points),) * 2)

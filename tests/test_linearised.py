@@ -10,7 +10,7 @@ from scipy.special import erf
 
 import measureflow as mf
 from measureflow import energies as e
-from measureflow.proximal.linearised import extrapolated
+from measureflow.proximal.limiting import nonnegative
 
 LINEARISED = mf.JKO(inner="linearised")
 SCHEMES = [LINEARISED, mf.BDF2()]
@@ -211,13 +211,13 @@ def test_extrapolation_keeps_mass_block_by_block() -> None:
     now, past = rng.random((11, 6)) + 0.3, rng.random((11, 6)) + 0.3
     now[2, 3] = 0.01  # alone below a quarter of what it was
     now, past = now / now.sum(), past / past.sum()
-    base, limited = extrapolated(past, now, 4.0 / 3.0)
     plain = now + (now - past) / 3.0
+    base, limited = nonnegative(plain, now)
     assert limited and base.min() >= 0.0 and abs(base.sum() - 1.0) < 1e-14
     changed = np.argwhere(np.abs(base - plain) > 1e-15)
     assert changed.min(axis=0).tolist() == [2, 2] and changed.max(axis=0).tolist() == [3, 3]
     assert abs(base[2:4, 2:4].sum() - plain[2:4, 2:4].sum()) < 1e-16
-    assert extrapolated(now, now, 4.0 / 3.0)[1] is False
+    assert nonnegative(now, now)[1] is False
 
 
 def test_how_the_scheme_shows_itself() -> None:
@@ -230,7 +230,7 @@ def test_what_is_refused() -> None:
     with pytest.raises(TypeError, match="inner='linearised' is for a Histogram"):
         mf.solve(e.Quadratic(), mf.Vector(1.0), 1.0, 0.1, scheme=LINEARISED)
     with pytest.raises(TypeError, match="linearised steps know Entropy"):
-        mf.solve(e.EnergyDistance(law), law, 1.0, 0.1, scheme=LINEARISED)
+        mf.solve(e.ChiSquared(law), law, 1.0, 0.1, scheme=LINEARISED)
     with pytest.raises(TypeError, match="positive factors"):
         mf.solve(-1.0 * e.Entropy(), law, 1.0, 0.1, scheme=LINEARISED)
     blocked = np.zeros(8, dtype=bool)

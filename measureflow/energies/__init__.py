@@ -6,6 +6,7 @@ from measureflow.energies.blob import BlobEntropy as BlobEntropy
 from measureflow.energies.blob import BlobPowerEntropy as BlobPowerEntropy
 from measureflow.energies.box import Box as Box
 from measureflow.energies.cells import CellPotential as CellPotential
+from measureflow.energies.congestion import Congestion as Congestion
 from measureflow.energies.discrepancy import MMD as MMD
 from measureflow.energies.discrepancy import EnergyDistance as EnergyDistance
 from measureflow.energies.divergences import ChiSquared as ChiSquared

@@ -91,6 +91,10 @@ class Energy(ABC):
         """Return the nearest coordinates that satisfy the constraints which the energy contains."""
         return z if self.bounds is None else np.clip(z, *self.bounds)
 
+    def project_within(self, z: np.ndarray, bounds: Bounds | None) -> np.ndarray:
+        """Return coordinates that satisfy the constraints of the energy, near those of z that are in an interval."""
+        return self.project(z if bounds is None else np.clip(z, *bounds))
+
     def kinks(self, state: State) -> Kinks | None:
         """Return the nearest kink of every atom of `Particles`, for energies that are not smooth; None if there is none."""
         return None
@@ -153,8 +157,8 @@ class Sum(Energy):
         return all(term.boxed for _, term in self._terms)
 
     def project(self, z: np.ndarray) -> np.ndarray:
-        z = super().project(z)
-        return reduce(lambda z, term: z if term.boxed else term.project(z), (term for _, term in self._terms), z)
+        others = [term for _, term in self._terms if not term.boxed]
+        return reduce(lambda z, term: term.project_within(z, self.bounds), others, z) if others else super().project(z)
 
     def _evaluate(self, state: State) -> tuple[float, np.ndarray]:
         parts = [(c, *term.value_and_gradient(state)) for c, term in self._terms]

@@ -282,20 +282,31 @@ def add_fluxes(w: Any, leave: Any, enter: Any, shape: Any, out: Any) -> None:
 
 
 @njit
-def sweep(order: Any, a: Any, leave: Any, enter: Any, shapes: Any, f: Any, w: Any) -> None:
-    """Relax a w + fluxes(w) = f cell by cell in the order given; `leave`, `enter` (axes, cells), `shapes` (axes, 3)."""
+def gather(order: Any, a: Any, leave: Any, enter: Any, shapes: Any, near: Any, weights: Any, inverse: Any) -> None:
+    """Write, for the cells in the order of a sweep, their neighbours and weights (cells, 2 axes) and inverse diagonals."""
     for t in range(order.size):
         p = order[t]
-        diagonal, total = a[p], f[p]
+        diagonal = a[p]
         for d in range(leave.shape[0]):
             n, inner = shapes[d, 1], shapes[d, 2]
             i = (p // inner) % n
             q = p + inner if i + 1 < n else p - (n - 1) * inner
             s = p - inner if i > 0 else p + (n - 1) * inner
             diagonal += leave[d, p] + enter[d, s]
-            total += enter[d, p] * w[q] + leave[d, s] * w[s]
-        if diagonal > 0.0:
-            w[p] = total / diagonal
+            near[t, 2 * d], near[t, 2 * d + 1] = q, s
+            weights[t, 2 * d], weights[t, 2 * d + 1] = enter[d, p], leave[d, s]
+        inverse[t] = 1.0 / diagonal if diagonal > 0.0 else 0.0
+
+
+@njit
+def sweep(order: Any, near: Any, weights: Any, inverse: Any, f: Any, w: Any) -> None:
+    """Relax a w + fluxes(w) = f cell by cell in the order given, with what `gather` found."""
+    for t in range(order.size):
+        total = f[order[t]]
+        for k in range(near.shape[1]):
+            total += weights[t, k] * w[near[t, k]]
+        if inverse[t] > 0.0:
+            w[order[t]] = inverse[t] * total
 
 
 @njit
@@ -318,3 +329,50 @@ def dissipation(rho: Any, v: Any, k: Any, coef: Any, power: Any, shape: Any) -> 
                     m = x if fall > 0.0 else y
                 total += k[p] * m * fall * fall
     return total
+
+
+@njit
+def responses(rho: Any, v: Any, k: Any, upwind: Any, coef: Any, power: Any, shape: Any, out: Any) -> None:
+    """Write k times the derivative of every face's flux along an axis in V(x) - V(y): its mobility; arguments as in `drift`."""
+    outer, n, inner = shape
+    for o in range(outer):
+        for i in range(n):
+            after = i + 1 if i + 1 < n else 0
+            for b in range(inner):
+                p, q = (o * n + i) * inner + b, (o * n + after) * inner + b
+                x, y, dv = rho[p], rho[q], v[p] - v[q]
+                if k[p] == 0.0:
+                    out[p] = 0.0
+                elif coef.size == 0:
+                    out[p] = k[p] * (max(x, y) if dv == 0.0 else x if dv > 0.0 else y)
+                elif coef.size == 1 and power[0] == 1.0:
+                    z = dv / coef[0]
+                    out[p] = -k[p] * (_bernoulli_slope(-z) * x + _bernoulli_slope(z) * y)
+                else:
+                    out[p] = k[p] * _response(x, y, dv, upwind[p], coef, power)
+
+
+@njit
+def _bernoulli_slope(z: float) -> float:
+    """Return the derivative of z / (exp(z) - 1)."""
+    if abs(z) < 1e-3:
+        return -0.5 + z / 6.0
+    if z > 700.0:
+        return 0.0
+    e = expm1(z)
+    return (e - z * (e + 1.0)) / (e * e)
+
+
+@njit
+def _response(x: float, y: float, dv: float, share: float, coef: Any, power: Any) -> float:
+    """Return the mobility of a face: the mean, at most twice the density upstream, and a share of the density upstream."""
+    mean, dp, fall = mobility(x, y, coef, power), 0.0, dv
+    for k in range(coef.size):
+        dp += coef[k] * (_power(x, power[k]) - _power(y, power[k]))
+    up = x if dp + mean * dv > 0.0 else y
+    if share == 0.0:
+        return min(mean, 2.0 * up)
+    for k in range(coef.size):
+        m = power[k]
+        fall += coef[k] * m / (m - 1.0) * ((x ** (m - 1.0) if x > 0.0 else 0.0) - (y ** (m - 1.0) if y > 0.0 else 0.0))
+    return (1.0 - share) * min(mean, 2.0 * up) + share * (x if fall > 0.0 else y)

@@ -52,6 +52,11 @@ def on_cone(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tol
     terms = [(c, term) for c, term in energy.terms() if c != 0.0]
     if law is None or (isinstance(x, Particles) and any(isinstance(term, Function) for _, term in terms)):
         return None
+    return least_on_cone(energy, law, tau, tolerance)
+
+
+def least_on_cone(energy: Energy, law: Ordered, tau: float, tolerance: Tolerance) -> Step:
+    """Return the step of a law in sorted coordinates."""
     return _Problem(law, energy, tau).solve(tolerance)
 
 

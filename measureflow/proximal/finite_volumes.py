@@ -13,6 +13,11 @@ Newton's method runs in the changes w = P'(rho) drho of pressures, for which the
 and conjugate gradients solve it. Otherwise a V-cycle and a sweep in the order of falling phi + V precondition BiCGStab. Where P
 has slope 0 at vacuum, fronts advance by a cell an iteration only: so the first guess is the solution on a grid of half the cells
 an axis, found in the same way.
+
+A cap on the density adds a pressure p >= 0 of full cells to the potential, with p (cap - rho) = 0 (crowd motion): the flux is
+still increasing in the unknown of a cell, its density below the cap and its p there, so that the solution is unique. Newton's
+method is that of active sets: cells that reach the cap are full, until their p would be negative. It may cycle where mass goes
+far in a step, as through a door: then the step is reached through shorter ones from the same start (`_lengthened`).
 """
 
 from __future__ import annotations
@@ -34,6 +39,18 @@ CAP = 1e8
 KEPT = 0.01
 """Share of its density (or pressure) that a cell keeps in an iteration at least."""
 HALVINGS = 12
+RISE = 3.0
+"""Factor by which an iteration may miss more than the last one while cells become full and cease to be so."""
+PATIENCE = 100
+"""Iterations of one search below a cap."""
+STALL = 30
+"""Iterations below a cap without progress after which a search is given up."""
+SHORTER = 8.0
+"""Factor between a step that is not found and the shorter one that is tried."""
+ROUGH = 1e-4
+"""Share of the mass that may be missing in shorter steps."""
+EXACT = 1e-9
+"""Share of the mass below which rounding may end a search."""
 FORCING = 0.05
 LINEAR_LIMIT = 200
 SMALLEST = 8
@@ -58,6 +75,8 @@ class Medium:
     potential : ndarray, shape of the grid
     free : ndarray of bool, shape of the grid
         Where mass may be.
+    cap : float
+        Bound on the density.
     """
 
     spacing: tuple[float, ...]
@@ -66,6 +85,7 @@ class Medium:
     power: np.ndarray
     potential: np.ndarray
     free: np.ndarray
+    cap: float = np.inf
 
     @cached_property
     def faces(self) -> list[np.ndarray]:
@@ -80,8 +100,8 @@ class Medium:
 
     @cached_property
     def still(self) -> bool:
-        """Whether there is no potential."""
-        return bool(np.ptp(self.potential[self.free]) == 0.0)
+        """Whether there is no potential, and no pressure of a crowd."""
+        return self.cap == np.inf and bool(np.ptp(self.potential[self.free]) == 0.0)
 
     def elliptic(self) -> Elliptic:
         """Return the multigrid hierarchy of this grid, one for each thread."""
@@ -112,7 +132,7 @@ class Medium:
         spacing = tuple(2.0 * h if n > 1 else h for h, n in zip(self.spacing, self.free.shape, strict=True))
         count = averaged(self.free.astype(float))
         potential = averaged(np.where(self.free, self.potential, 0.0)) / np.where(count > 0.0, count, 1.0)
-        return Medium(spacing, self.periodic, self.coef, self.power, potential, count > 0.0)
+        return Medium(spacing, self.periodic, self.coef, self.power, potential, count > 0.0, self.cap)
 
 
 def averaged(values: np.ndarray) -> np.ndarray:
@@ -121,6 +141,14 @@ def averaged(values: np.ndarray) -> np.ndarray:
         if n > 1:
             even, odd = (np.take(values, range(s, n, 2), axis) for s in (0, 1))
             values = 0.5 * (even + odd)
+    return values
+
+
+def repeated(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return values on cells of half the width, constant on pairs."""
+    for axis, n in enumerate(shape):
+        if n != values.shape[axis]:
+            values = np.repeat(values, 2, axis)
     return values
 
 
@@ -141,36 +169,77 @@ def refined(values: np.ndarray, shape: tuple[int, ...], periodic: tuple[bool, ..
 @final
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """A step: densities, the L1 norm of what is missing in their equation, and Newton iterations."""
+    """A step: densities, the L1 norm of what is missing in their equation, Newton iterations, and the pressure of a crowd."""
 
     rho: np.ndarray
     missing: float
     iterations: int
+    push: np.ndarray
 
 
-def implicit_step(medium: Medium, mu: np.ndarray, tau: float, goal: float, limit: int) -> Solved:
+def implicit_step(medium: Medium, mu: np.ndarray, tau: float, goal: float, limit: int, near: np.ndarray | None = None) -> Solved:
     """Solve rho - tau div(M grad(phi(rho) + V)) = mu >= 0 until the L1 norm of the difference (mean over cells) is below `goal`.
 
-    What comes back may miss the goal: `missing` says so. The scheme is a contraction in L1, so that `missing` bounds the error.
+    The search starts at `near` if that is given. What comes back may miss the goal: `missing` says so. The scheme is a
+    contraction in L1, so that `missing` bounds the error.
     """
-    guess = mu
-    if not np.all(medium.power == 1.0) and medium.coef.size:
+    guess, push = np.minimum(mu if near is None else near, medium.cap), np.zeros(mu.shape)
+    if medium.cap < np.inf or (near is None and not np.all(medium.power == 1.0) and medium.coef.size):
         below = medium.coarser()
         if below is not None:
             count = averaged(medium.free.astype(float))
             coarse = implicit_step(below, averaged(mu), tau, max(goal, 1e-3 * float(np.mean(mu))), min(limit, 12))
             guess = refined(coarse.rho / np.where(count > 0.0, count, 1.0), mu.shape, medium.periodic) * medium.free
-    return _Newton(medium, mu, tau).run(guess, goal, limit)
+            push = refined(coarse.push, mu.shape, medium.periodic) * medium.free
+            if medium.coef.size:
+                push *= repeated(coarse.push, mu.shape) > 0.0
+    if medium.cap == np.inf:
+        return _Newton(medium, mu, tau).run(guess, push, goal, limit)
+    solved = _Newton(medium, mu, tau).run(np.minimum(guess, medium.cap), push, goal, min(limit, PATIENCE))
+    if solved.missing <= max(goal, EXACT * float(np.mean(mu))):
+        return solved
+    return _lengthened(medium, mu, tau, goal, limit, solved)
+
+
+def _lengthened(medium: Medium, mu: np.ndarray, tau: float, goal: float, limit: int, found: Solved) -> Solved:
+    """Solve a step through shorter ones from the same start, each search from the solution of the last; `found` is a failure.
+
+    Solutions depend continuously on the length, and tend to mu as it falls, so that a search that is near enough succeeds. What
+    is missing in the solution is that of the whole step. Failures bring lengths nearer to each other, quick searches part them.
+    """
+    size, used, factor = float(np.mean(mu)), found.iterations, SHORTER
+    near, reached = Solved(np.minimum(mu, medium.cap), np.inf, 0, np.zeros(mu.shape)), 0.0
+    while used < limit and 1.001 < factor < np.inf:
+        length = min(tau, reached * factor) if reached > 0.0 else tau / factor
+        wanted = goal if length == tau else max(goal, ROUGH * size)
+        search = _Newton(medium, mu, length)
+        trial = search.run(near.rho.copy(), near.push, wanted, min(PATIENCE, limit - used))
+        used += max(trial.iterations, 1)
+        done = trial.missing <= max(wanted, EXACT * size)
+        if length == tau and (done or trial.missing < found.missing):
+            found = trial
+        if length == tau and done:
+            break
+        if done:
+            near, reached, factor = trial, length, factor if 2 * trial.iterations > PATIENCE else factor**1.5
+        else:
+            factor = factor**0.5 if reached > 0.0 else factor * SHORTER
+    return Solved(found.rho, found.missing, used, found.push)
 
 
 @final
 class _Point:
-    """Densities with pressure, 1/P', what is missing in every cell, and derivatives of the fluxes by the potential."""
+    """Densities with pressure, 1/P', what is missing in every cell, and derivatives of the fluxes by the potential.
 
-    def __init__(self, problem: _Newton, rho: np.ndarray) -> None:
+    Where cells are full, `push` is added to the potential, and 1/P' counts as 0.
+    """
+
+    def __init__(self, problem: _Newton, rho: np.ndarray, push: np.ndarray, full: np.ndarray | None = None) -> None:
         medium = problem.medium
-        self.rho = rho
+        self.rho, self.push, self.full = rho, push, full
         self.p, self.a = medium.pressure(rho, problem.tau)
+        if full is not None:
+            self.a[full] = 0.0
         self.f = (rho - problem.mu) / problem.tau + problem.operator.divergence(self.p)
         self.leave, self.enter = np.empty((0, 0)), np.empty((0, 0))
         if not medium.still:
@@ -180,7 +249,7 @@ class _Point:
     def _drift(self, problem: _Newton) -> None:
         """Add the fluxes of the potential to what is missing, and find the derivatives of all fluxes in w."""
         medium, rho = problem.medium, self.rho.reshape(-1)
-        flat, a, f = medium.potential.reshape(-1), self.a.reshape(-1), self.f.reshape(-1)
+        flat, a, f = (medium.potential + self.push).reshape(-1), self.a.reshape(-1), self.f.reshape(-1)
         self.leave, self.enter = (np.empty((len(medium.axes()), rho.size)) for _ in range(2))
         for d, (shape, k) in enumerate(zip(medium.axes(), medium.faces, strict=True)):
             ahead, behind = np.empty(rho.size), np.empty(rho.size)
@@ -188,6 +257,12 @@ class _Point:
             fluxes.drift(rho, flat, k.reshape(-1), *terms, f, ahead, behind)
             after = np.roll(self.a, -1, d).reshape(-1)
             self.leave[d], self.enter[d] = k.reshape(-1) + ahead * a, k.reshape(-1) - behind * after
+            if self.full is not None:
+                bends = np.empty(rho.size)
+                fluxes.responses(rho, flat, k.reshape(-1), *terms, bends)
+                bends /= medium.cap
+                self.leave[d] = np.where(self.full.reshape(-1), bends, self.leave[d])
+                self.enter[d] = np.where(np.roll(self.full, -1, d).reshape(-1), bends, self.enter[d])
 
 
 @final
@@ -200,39 +275,48 @@ class _Newton:
         self.concave = bool(np.any(medium.power < 1.0))
         self.upwind: list[np.ndarray] = []
         self.order = np.empty(0, dtype=np.int64)
+        self.down: tuple[np.ndarray, ...] = ()
         self.shapes = np.array(medium.axes())
 
-    def _prepare(self, guess: np.ndarray) -> None:
+    def _prepare(self, guess: np.ndarray, push: np.ndarray) -> None:
         """Fix the mobilities' shares of upwinding, and the order of sweeps, by the first guess."""
         medium, rho = self.medium, guess.reshape(-1)
         for shape, k in zip(medium.axes(), medium.faces, strict=True):
             share = np.empty(rho.size)
             fluxes.upwinding(rho, medium.potential.reshape(-1), k.reshape(-1), medium.coef, medium.power, shape, share)
             self.upwind.append(share)
-        level = medium.potential.reshape(-1).copy()
+        level = (medium.potential + push).reshape(-1)
         for c, m in zip(medium.coef, medium.power, strict=True):
             safe = np.maximum(rho, 1e-100)
             level += c * np.log(safe) if m == 1.0 else c * m / (m - 1.0) * safe ** (m - 1.0)
         self.order = np.argsort(-level, kind="stable")
 
-    def run(self, guess: np.ndarray, goal: float, limit: int) -> Solved:
+    def run(self, guess: np.ndarray, push: np.ndarray, goal: float, limit: int) -> Solved:
         if not self.medium.still:
-            self._prepare(guess)
-        point, size = _Point(self, guess), float(np.mean(self.mu))
+            self._prepare(guess, push)
+        full = push > 0.0 if self.medium.cap < np.inf else None
+        if full is not None:
+            guess[full] = self.medium.cap
+        point, size = _Point(self, guess, push, full), float(np.mean(self.mu))
+        least, still = point.missing, 0
         for iteration in range(limit):
             if point.missing <= goal:
-                return Solved(point.rho, point.missing, iteration)
+                return Solved(point.rho, point.missing, iteration, point.push)
             if not np.isfinite(np.sum(point.leave) + np.sum(point.enter)):
                 break
-            accuracy = min(FORCING, max(point.missing / size, 0.1 * goal / point.missing))
+            rough = point.missing / size if full is None else FORCING
+            accuracy = min(FORCING, max(rough, 0.1 * goal / point.missing))
             trial = self._search(point, self._direction(point, accuracy))
-            if trial.missing >= 0.9 * point.missing and point.missing <= 1e-9 * size:
+            if trial.missing >= 0.9 * point.missing and point.missing <= EXACT * size:
                 best = min(point, trial, key=lambda z: z.missing)
-                return Solved(best.rho, best.missing, iteration + 1)
+                return Solved(best.rho, best.missing, iteration + 1, best.push)
+            least, still = (trial.missing, 0) if trial.missing < 0.9 * least else (least, still + 1)
             if trial is point:
                 break
             point = trial
-        return Solved(point.rho, point.missing, limit)
+            if full is not None and still >= STALL:
+                return Solved(point.rho, point.missing, iteration + 1, point.push)
+        return Solved(point.rho, point.missing, limit, point.push)
 
     def _direction(self, point: _Point, accuracy: float) -> np.ndarray:
         """Return the changes w of pressures that Newton's method asks for."""
@@ -242,7 +326,19 @@ class _Newton:
             return self.operator.solve(-point.f, accuracy, LINEAR_LIMIT)[0]
         out = np.maximum(point.leave - np.stack([k.reshape(-1) for k in self.medium.faces]), 0.0).sum(axis=0)
         self.operator.ground(a + out.reshape(a.shape))
+        self._gather(point, a)
         return self._bicgstab(point, a, accuracy)
+
+    def _gather(self, point: _Point, a: np.ndarray) -> None:
+        """Collect the coefficients of a sweep; the multigrid cycle sees to full cells, and nothing flows in empty ones."""
+        order = self.order
+        if point.full is not None:
+            moving = ~point.full & ((point.rho > 0.0) | (self.mu > 0.0))
+            order = order[moving.reshape(-1)[order]]
+        near, weights = np.empty((order.size, 2 * a.ndim), np.int64), np.empty((order.size, 2 * a.ndim))
+        inverse = np.empty(order.size)
+        fluxes.gather(order, a.reshape(-1), point.leave, point.enter, self.shapes, near, weights, inverse)
+        self.down = order, near, weights, inverse
 
     def _linear(self, point: _Point, a: np.ndarray, w: np.ndarray) -> np.ndarray:
         """Return the change of f for changes w of the pressures."""
@@ -253,8 +349,12 @@ class _Newton:
 
     def _preconditioned(self, point: _Point, a: np.ndarray, r: np.ndarray) -> np.ndarray:
         """Return about the w whose change of f is r: a V-cycle, then a sweep down the slopes."""
-        w = self.operator.cycle(r)
-        fluxes.sweep(self.order, a.reshape(-1), point.leave, point.enter, self.shapes, r.reshape(-1), w.reshape(-1))
+        w, rest = np.zeros_like(r), r
+        if point.full is not None:  # what flows into full cells comes first
+            fluxes.sweep(*self.down, r.reshape(-1), w.reshape(-1))
+            rest = r - self._linear(point, a, w)
+        w += self.operator.cycle(rest)
+        fluxes.sweep(*self.down, r.reshape(-1), w.reshape(-1))
         return w
 
     def _bicgstab(self, point: _Point, a: np.ndarray, accuracy: float) -> np.ndarray:
@@ -284,6 +384,15 @@ class _Newton:
             p = r + (rho / before) * (step / omega) * (p - omega * v)
         return w
 
+    def _trial(self, point: _Point, w: np.ndarray, by_pressure: bool) -> _Point:
+        """Return the point after a change w of the pressures; cells that reach the cap are full, until nothing pushes them."""
+        rho, cap = self._moved(point, w, by_pressure), self.medium.cap
+        if point.full is None:
+            return _Point(self, rho, point.push)
+        push = np.where(point.full, np.maximum(point.push + w / cap, 0.0), 0.0)
+        full = np.where(point.full, push > 0.0, rho >= cap)
+        return _Point(self, np.where(point.full, cap, np.minimum(rho, cap)), push, full)
+
     def _moved(self, point: _Point, w: np.ndarray, by_pressure: bool) -> np.ndarray:
         """Return the densities after a change w of the pressures, at least a share of what they were.
 
@@ -305,8 +414,9 @@ class _Newton:
         ways = (True,) if self.concave else (False, True) if self.medium.coef.size else (False,)
         for _ in range(HALVINGS):
             for by_pressure in ways:
-                trial = _Point(self, self._moved(point, length * w, by_pressure))
-                if trial.missing <= (1.0 - 0.1 * length) * point.missing:
+                trial = self._trial(point, length * w, by_pressure)
+                bound = 1.0 - 0.1 * length if point.full is None else RISE
+                if trial.missing <= bound * point.missing:
                     return trial
                 if best is point or trial.missing < best.missing:
                     best = trial if np.isfinite(trial.missing) else best

@@ -23,7 +23,9 @@ from measureflow.errors import UnsupportedError
 from measureflow.kernels.fluxes import dissipation
 from measureflow.metrics import Metric, Wasserstein
 from measureflow.proximal.base import Step, Tolerance, not_converged
-from measureflow.proximal.finite_volumes import Medium, implicit_step
+from measureflow.proximal.caps import with_mass, without_cap
+from measureflow.proximal.finite_volumes import Medium, Solved, implicit_step
+from measureflow.proximal.frozen import Split, require_descent, separate, settle
 from measureflow.states import Histogram, State
 
 STALLED = 1e-7
@@ -32,9 +34,17 @@ METHOD = "finite volumes"
 
 
 def linearised(
-    energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tolerance, masses: np.ndarray | None = None
+    energy: Energy,
+    metric: Metric,
+    x: State,
+    tau: float,
+    tolerance: Tolerance,
+    masses: np.ndarray | None = None,
+    near: np.ndarray | None = None,
 ) -> Step:
     """Return the implicit finite-volume step of a histogram, from `masses` if they are given (BDF2 extrapolates).
+
+    Interactions are in it with the law at the end of the step (`proximal.frozen`). The search starts at the masses `near`.
 
     The residual is the mass that is missing in the equations of the cells times the diameter of the box.
 
@@ -47,6 +57,9 @@ def linearised(
     """
     if not isinstance(x, Histogram) or not isinstance(metric, Wasserstein) or metric.p != 2 or metric.method != "auto":
         raise UnsupportedError(f"linearised steps are those of a Histogram under Wasserstein(p=2), got {x!r} under {metric!r}")
+    parts = separate(energy)
+    if parts is not None:
+        return _settled(parts, metric, x, tau, tolerance, masses)
     medium = medium_of(energy, x)
     start = x.masses if masses is None else masses
     if np.any(start[~medium.free] > 0.0):
@@ -58,20 +71,38 @@ def linearised(
     mu = start / volume
     scale = diameter * volume * x.masses.size
     goal = tolerance.residual * max(1.0, diameter)
-    solved = implicit_step(medium, mu, tau, goal / scale, tolerance.max_iterations)
+    guess = None if near is None or medium.cap < np.inf else near / volume
+    solved = implicit_step(medium, mu, tau, goal / scale, tolerance.max_iterations, guess)
     residual = solved.missing * scale
     if not residual <= max(goal, STALLED * diameter):
         raise not_converged(residual, goal, solved.iterations)
     p = solved.rho * (mean * x.masses.size / float(np.sum(solved.rho)))
-    return Step(x.replace(p), _length(medium, solved.rho, tau, volume), residual, solved.iterations, METHOD)
+    if medium.cap < np.inf:
+        p = with_mass(solved.rho, medium.cap, medium.free, 1.0 / volume) * volume
+    return Step(x.replace(p), _length(medium, solved, tau, volume), residual, solved.iterations, METHOD)
+
+
+def _settled(parts: Split, metric: Metric, x: Histogram, tau: float, tolerance: Tolerance, masses: np.ndarray | None) -> Step:
+    """Return the step whose potential is that of its own law; a step from x itself must lower the energy."""
+
+    def local(frozen: Energy, accuracy: Tolerance, near: np.ndarray | None) -> Step:
+        return linearised(frozen, metric, x, tau, accuracy, masses, near)
+
+    diameter = float(np.sqrt(sum((hi - lo) ** 2 for lo, hi in x.grid.bounds)))
+    goal = tolerance.residual * max(1.0, diameter)
+    step = settle(parts, x if masses is None else x.replace(masses), tau, tolerance, local, lambda _: goal)
+    if masses is None:
+        require_descent(parts.whole, x, tau, step)
+    return step
 
 
 def medium_of(energy: Energy, x: Histogram) -> Medium:
-    """Sort an energy into pressure, potential and obstacles on the grid of a histogram."""
+    """Sort an energy into pressure, potential, obstacles and cap on the grid of a histogram."""
     coef: list[float] = []
     power: list[float] = []
     potential, blocked = np.zeros(x.grid.shape), np.zeros(x.grid.shape, dtype=bool)
-    for c, term in energy.terms():
+    cap, rest = without_cap(energy)
+    for c, term in rest.terms():
         if c == 0.0:
             continue
         if isinstance(term, (Entropy, KL)):
@@ -83,7 +114,8 @@ def medium_of(energy: Energy, x: Histogram) -> Medium:
             blocked |= term.blocked
         elif not isinstance(term, (Potential, Quadratic, CellPotential)):
             raise UnsupportedError(
-                "linearised steps know Entropy, PowerEntropy, KL, Potential, Quadratic, CellPotential and Obstacle, "
+                "linearised steps know Entropy, PowerEntropy, KL, Potential, Quadratic, CellPotential, Obstacle, "
+                "Congestion, Interaction, QuadraticInteraction, MMD and EnergyDistance, "
                 f"got {type(term).__name__}"
             )
         if isinstance(term, KL):
@@ -100,63 +132,15 @@ def medium_of(energy: Energy, x: Histogram) -> Medium:
         raise UnsupportedError(f"linearised steps need internal energies with positive factors, got {min(coef):g}")
     spacing = tuple(float(h) for h in x.grid.spacing)
     potential = np.where(blocked, 0.0, potential)
-    return Medium(spacing, x.grid.periodic, np.array(coef), np.array(power), potential, ~blocked)
+    room = cap * x.grid.cell_volume * int(np.count_nonzero(~blocked))
+    if not room > 1.0:
+        raise UnsupportedError(f"density_cap must be above 1/volume of the free cells, {cap / room:g}, got {cap:g}")
+    return Medium(spacing, x.grid.periodic, np.array(coef), np.array(power), potential, ~blocked, cap)
 
 
-def _length(medium: Medium, rho: np.ndarray, tau: float, volume: float) -> float:
+def _length(medium: Medium, solved: Solved, tau: float, volume: float) -> float:
     """Return tau |grad(phi + V)| in L2 of the mobility."""
-    flat = rho.reshape(-1), medium.potential.reshape(-1)
+    flat = solved.rho.reshape(-1), (medium.potential + solved.push).reshape(-1)
     pairs = zip(medium.axes(), medium.faces, strict=True)
     total = sum(dissipation(*flat, k.reshape(-1), medium.coef, medium.power, shape) for shape, k in pairs)
     return tau * float(np.sqrt(max(total, 0.0) * volume))
-
-
-def extrapolated(past: np.ndarray, now: np.ndarray, reach: float) -> tuple[np.ndarray, bool]:
-    """Return past + reach (now - past), reach > 1, kept nonnegative, and whether that took anything.
-
-    Where a cell would be negative, the changes of the smallest block of 2^k cells a side that holds it and whose extrapolated sum
-    is not negative are blended with a common factor on the masses of the block, as far as needed: mass is kept block by block,
-    other blocks stay as they are.
-    """
-    base = now + (reach - 1.0) * (now - past)
-    if base.min() >= 0.0:
-        return base, False
-    size = 2
-    while base.min() < 0.0:
-        base = _in_blocks(base, now, size)
-        size *= 2
-    return base, True
-
-
-def _in_blocks(base: np.ndarray, now: np.ndarray, size: int) -> np.ndarray:
-    """Blend `base` with multiples of `now` in those blocks where it is negative somewhere, but not in sum."""
-    shape = base.shape
-    padded = [np.pad(z, [(0, -n % min(size, _even(n))) for n in shape]) for z in (base, now)]
-    blocks = [_blocked(z, [min(size, _even(n)) for n in shape]) for z in padded]
-    b, a = blocks
-    total, held = b.sum(axis=1, keepdims=True), a.sum(axis=1, keepdims=True)
-    factor = np.divide(total, held, out=np.zeros_like(total), where=held > 0.0)
-    safe = factor * a  # nonnegative, with the sum of b
-    fall = safe - b
-    room = np.divide(safe, fall, out=np.ones_like(safe), where=(b < 0.0) & (fall > 0.0))
-    share = np.clip(room.min(axis=1, keepdims=True), 0.0, 1.0)
-    mended = np.maximum(safe + share * (b - safe), 0.0)  # only rounding is below 0 where the sum is not
-    mended = np.where((b.min(axis=1, keepdims=True) < 0.0) & (total >= 0.0), mended, b)
-    return _unblocked(mended, padded[0].shape, [min(size, _even(n)) for n in shape])[tuple(slice(n) for n in shape)]
-
-
-def _even(n: int) -> int:
-    return 1 << max(n - 1, 0).bit_length()
-
-
-def _blocked(z: np.ndarray, sides: list[int]) -> np.ndarray:
-    """Return an array (blocks, cells of a block)."""
-    d = z.ndim
-    split = z.reshape([part for n, s in zip(z.shape, sides, strict=True) for part in (n // s, s)])
-    return split.transpose([*range(0, 2 * d, 2), *range(1, 2 * d, 2)]).reshape(-1, int(np.prod(sides)))
-
-
-def _unblocked(blocks: np.ndarray, shape: tuple[int, ...], sides: list[int]) -> np.ndarray:
-    d = len(shape)
-    split = blocks.reshape([*(n // s for n, s in zip(shape, sides, strict=True)), *sides])
-    return split.transpose([axis for k in range(d) for axis in (k, d + k)]).reshape(shape)

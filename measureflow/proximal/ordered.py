@@ -28,22 +28,27 @@ class Ordered:
     Attributes
     ----------
     origin : ndarray, shape (n,)
-        The sorted atoms.
+        The sorted atoms, less `shift`.
+    shift : ndarray, shape (n,), optional
+        What to add to coordinates for the atoms: they keep at least its distances.
     """
 
-    def __init__(self, base: Quantiles | Particles) -> None:
-        self.base = base
+    def __init__(self, base: Quantiles | Particles, shift: np.ndarray | None = None) -> None:
+        self.base, self.shift = base, shift
         self.order: np.ndarray | None = None
         self.origin = base.coordinates.ravel()
         if isinstance(base, Particles):
             self.order = np.argsort(self.origin, kind="stable")
             self.origin = self.origin[self.order]
+        if shift is not None:
+            self.origin = self.origin - shift
 
     def __len__(self) -> int:
         return len(self.origin)
 
     def state(self, u: np.ndarray) -> State:
         """Return the law at sorted coordinates (n,), its atoms labelled as those of the base."""
+        u = u if self.shift is None else u + self.shift
         if self.order is None:
             return self.base.replace(u)
         points = np.empty((len(u), 1))

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from measureflow import _validate as check
-from measureflow.energies import Energy
-from measureflow.errors import UnsupportedError
+from measureflow.energies import Energy, Obstacle
+from measureflow.errors import ConvergenceError, UnsupportedError
 from measureflow.metrics import Metric
 from measureflow.proximal.base import Solver, Step, Tolerance
+from measureflow.proximal.capped import capped
 from measureflow.proximal.closed import identity, pushforward
 from measureflow.proximal.cone import on_cone
 from measureflow.proximal.descent import descend
 from measureflow.proximal.fisher_rao import on_sphere
+from measureflow.proximal.frozen import nonlocal_step, separate
 from measureflow.proximal.gaussian import gaussian
 from measureflow.proximal.line import towards_target
 from measureflow.proximal.separable import by_points
 from measureflow.states import Histogram, Quantiles, State
+
+PATIENCE = 60
+"""Iterations after which interactions on the line are split off (`proximal.frozen`)."""
 
 
 def _on_quantiles(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tolerance) -> Step | None:
@@ -30,13 +37,28 @@ def _on_cells(energy: Energy, metric: Metric, x: State, tau: float, tolerance: T
         return None
     from measureflow.proximal.histogram import even_cells  # numba is loaded at first use
 
-    return even_cells(energy, metric, x, tau, tolerance)
+    limit = tolerance.max_iterations if separate(energy) is None else min(tolerance.max_iterations, PATIENCE)
+    try:
+        return even_cells(energy, metric, x, tau, replace(tolerance, max_iterations=limit))
+    except ConvergenceError:
+        step = nonlocal_step(energy, metric, x, tau, tolerance, solve_proximal, again=True)
+        if step is None:
+            raise
+        return step
+
+
+def _by_cells(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tolerance) -> Step | None:
+    if not isinstance(x, Histogram):
+        return None
+    from measureflow.proximal.by_cells import by_cells  # numba is loaded at first use
+
+    return by_cells(energy, metric, x, tau, tolerance)
 
 
 def _on_grids(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tolerance) -> Step | None:
     if not isinstance(x, Histogram):
         return None
-    from measureflow.proximal.dual_transport import on_grid  # numba is loaded at first use
+    from measureflow.proximal.laguerre import on_grid  # numba is loaded at first use
 
     return on_grid(energy, metric, x, tau, tolerance)
 
@@ -50,10 +72,21 @@ SOLVERS: tuple[Solver, ...] = (
     _on_quantiles,
     on_cone,
     _on_cells,
+    _by_cells,
     _on_grids,
     on_sphere,
     descend,
 )
+
+
+def _no_box(energy: Energy) -> UnsupportedError:
+    """Return the error on constraints that are not boxes."""
+    if any(isinstance(term, Obstacle) for _, term in energy.terms()):
+        return UnsupportedError(
+            f"exact minimizing movements know boxes as constraints, not {energy!r}: the straight-line Wasserstein distance "
+            "knows no obstacles (it would carry mass through them); take the scheme JKO(inner='linearised'), or BDF2"
+        )
+    return UnsupportedError(f"minimizing movements know boxes as constraints, not {energy!r}: take the scheme Explicit")
 
 
 def solve_proximal(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tolerance) -> Step:
@@ -70,8 +103,14 @@ def solve_proximal(energy: Energy, metric: Metric, x: State, tau: float, toleran
         from measureflow.proximal.linearised import linearised  # numba is loaded at first use
 
         return linearised(energy, metric, x, tau, tolerance)
+    apart = nonlocal_step(energy, metric, x, tau, tolerance, solve_proximal)
+    if apart is not None:
+        return apart
+    below = capped(energy, metric, x, tau, tolerance)
+    if below is not None:
+        return below
     if not energy.boxed:
-        raise UnsupportedError(f"minimizing movements know boxes as constraints, not {energy!r}: take the scheme Explicit")
+        raise _no_box(energy)
     for solver in SOLVERS:
         step = solver(energy, metric, x, tau, tolerance)
         if step is not None:

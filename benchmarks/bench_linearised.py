@@ -1,4 +1,4 @@
-"""Porous medium flow on a square by linearised minimizing movements and by BDF2: error against the exact flow, and cost.
+"""Porous medium flow on a square by linearised minimizing movements, BDF2 and midpoints: error against the exact flow, and cost.
 
     python benchmarks/bench_linearised.py [--size N] [--repeats K] [--power M] [--tolerance TOL]
 
@@ -26,7 +26,7 @@ import measureflow as mf
 
 SUB = 4
 RADII = 0.2, 0.4
-RUNS: tuple[tuple[str, int], ...] = (("jko", 20), ("bdf2", 40), ("bdf2", 80))
+RUNS: tuple[tuple[str, int], ...] = (("jko", 20), ("bdf2", 40), ("bdf2", 80), ("vim", 50), ("vim", 80), ("three-stage", 20))
 
 
 def _constants(m: float) -> tuple[float, float, float, float]:
@@ -62,8 +62,10 @@ def _transform(n: int) -> float:
     return statistics.median(seconds)
 
 
-def _scheme(name: str, tolerance: float) -> mf.JKO | mf.BDF2:
-    return mf.BDF2(tolerance=tolerance) if name == "bdf2" else mf.JKO(inner="linearised", tolerance=tolerance)
+def _scheme(name: str, tolerance: float) -> mf.Scheme:
+    if name == "jko":
+        return mf.JKO(inner="linearised", tolerance=tolerance)
+    return {"bdf2": mf.BDF2, "vim": mf.VIM, "three-stage": mf.ThreeStage}[name](tolerance=tolerance)
 
 
 def _measure(name: str, steps: int, n: int, m: float, tolerance: float) -> tuple[float, float, float, float]:
@@ -87,11 +89,11 @@ def main() -> None:
     parser.add_argument("--power", type=float, default=2.0)
     parser.add_argument("--tolerance", type=float, default=1e-5, help="residual of a step: missing mass times the diameter")
     options = parser.parse_args()
-    for name in ("jko", "bdf2"):
+    for name in ("jko", "bdf2", "vim", "three-stage"):
         _measure(name, 3, 16, options.power, options.tolerance)  # compile
     print(f"m = {options.power:g}, tolerance {options.tolerance:g}")
     print("ours against the cosine transform of the same grid")
-    print("  grid  method  steps  L1 error  CPU s   DCTs  ms a DCT  residual  mass - 1")
+    print("  grid  method       steps  L1 error  CPU s   DCTs  ms a DCT  residual  mass - 1")
     for n in (options.size // 2, options.size):
         for name, steps in RUNS:
             before = _transform(n)
@@ -99,7 +101,7 @@ def main() -> None:
             error, seconds, residual, mass = min(runs, key=lambda run: run[1])
             unit = 0.5 * (before + _transform(n))
             print(
-                f"{n:4}^2  {name:6}  {steps:5}  {error:8.2e}  {seconds:5.2f}  {seconds / unit:5.0f}  {1e3 * unit:8.2f}"
+                f"{n:4}^2  {name:11}  {steps:5}  {error:8.2e}  {seconds:5.2f}  {seconds / unit:5.0f}  {1e3 * unit:8.2f}"
                 f"  {residual:8.1e}  {mass - 1.0:8.1e}",
                 flush=True,
             )

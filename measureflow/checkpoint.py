@@ -99,6 +99,9 @@ def _tally(values: Any, players: int) -> Tally:
         kind = np.dtype(np.int64 if name == "iterations" else np.float64)
         if not isinstance(given[name], np.ndarray) or given[name].dtype != kind or given[name].shape != (players,):
             raise ValueError(f"{name} must be {players} numbers of type {kind}, got {check.show(given[name])}")
+    texts = check.entries("methods", given["methods"], players, "one text a player")
+    if not all(isinstance(text, str) and text.isprintable() for text in texts):
+        raise ValueError(f"methods must be texts that print, got {check.show(texts)}")
     return Tally(**given)
 
 
@@ -113,5 +116,8 @@ def read_bytes(archive: npz.Archive, name: str) -> bytes:
 def in_memory(rows: Rows) -> list[Row]:
     """Return rows with all that belongs to them."""
     tables = {name: rows.table(name) for name in TABLES}
-    times = rows.times()
-    return [Row(float(times[k]), rows.states(k), {name: tables[name][k] for name in TABLES}) for k in range(len(rows))]
+    times, methods = rows.times(), rows.methods()
+    return [
+        Row(float(times[k]), rows.states(k), {name: tables[name][k] for name in TABLES}, tuple(map(str, methods[k])))
+        for k in range(len(rows))
+    ]

@@ -9,6 +9,8 @@ import numpy as np
 
 from measureflow.rows import Row
 from measureflow.schemes import Players, States, StepInfo
+from measureflow.schemes.info import joined
+from measureflow.status import one_line
 
 
 @final
@@ -24,12 +26,13 @@ class Tally:
     distance: np.ndarray
     residual: np.ndarray
     iterations: np.ndarray
+    methods: tuple[str, ...]
 
     @staticmethod
     def zero(players: int) -> Tally:
         """Return the tally before the first step."""
         none = np.zeros(players)
-        return Tally(0, 0, -np.inf, 0, none, none, none, np.zeros(players, dtype=np.int64))
+        return Tally(0, 0, -np.inf, 0, none, none, none, np.zeros(players, dtype=np.int64), ("",) * players)
 
     def plus(self, tau: float, infos: tuple[StepInfo, ...]) -> Tally:
         """Return the tally after one more step."""
@@ -37,12 +40,13 @@ class Tally:
         residual = np.maximum(self.residual, [info.residual for info in infos])
         iterations = self.iterations + np.array([info.iterations for info in infos], dtype=np.int64)
         total = self.distance + distance
-        return Tally(self.steps + 1, self.rows, self.last, self.wanted, distance / tau, total, residual, iterations)
+        methods = tuple(joined(text, info.method) for text, info in zip(self.methods, infos, strict=True))
+        return Tally(self.steps + 1, self.rows, self.last, self.wanted, distance / tau, total, residual, iterations, methods)
 
     def cleared(self, t: float) -> Tally:
         """Return the tally after a row at t."""
         none, zero = np.zeros(len(self.speeds)), np.zeros(len(self.speeds), dtype=np.int64)
-        return Tally(self.steps, self.rows + 1, t, self.wanted, self.speeds, none, none, zero)
+        return Tally(self.steps, self.rows + 1, t, self.wanted, self.speeds, none, none, zero, ("",) * len(self.speeds))
 
 
 @final
@@ -104,6 +108,6 @@ class Recorder:
         for t, states in places:
             values = {name: getattr(tally, name) for name in ("speeds", "distance", "residual", "iterations")}
             values["energies"], values["slopes"] = self.players.energies_and_slopes(states)
-            rows.append(Row(t, states, values))
+            rows.append(Row(t, states, values, tuple(map(one_line, tally.methods))))
             tally = tally.cleared(t)
         return rows, tally

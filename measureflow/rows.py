@@ -33,11 +33,12 @@ KINDS: dict[str, type] = {kind.__name__: kind for kind in (Particles, Quantiles,
 @final
 @dataclass(frozen=True, eq=False)
 class Row:
-    """What is kept of one time; each table has one number a player."""
+    """What is kept of one time; each table has one number a player, `methods` one text a player (or none at all)."""
 
     t: float
     states: States
     tables: dict[str, np.ndarray]
+    methods: tuple[str, ...] = ()
 
 
 class Rows(ABC):
@@ -54,6 +55,10 @@ class Rows(ABC):
     @abstractmethod
     def table(self, name: str) -> np.ndarray:
         """Return a table of `TABLES`, shape (rows, players)."""
+
+    @abstractmethod
+    def methods(self) -> np.ndarray:
+        """Return the methods of the steps as texts, shape (rows, players)."""
 
     @abstractmethod
     def states(self, k: int) -> States:
@@ -77,6 +82,10 @@ class MemoryRows(Rows):
     def table(self, name: str) -> np.ndarray:
         kind = np.int64 if name == "iterations" else np.float64
         return np.array([row.tables[name] for row in self.rows], dtype=kind).reshape(len(self.rows), self.players)
+
+    def methods(self) -> np.ndarray:
+        texts = [row.methods or ("",) * self.players for row in self.rows]
+        return np.array(texts, dtype=np.str_).reshape(len(self.rows), self.players)
 
     def states(self, k: int) -> States:
         return self.rows[k].states
@@ -125,6 +134,11 @@ def to_arrays(rows: Sequence[Row]) -> dict[str, Any]:
     arrays: dict[str, Any] = {"t": np.array([row.t for row in rows], dtype=np.float64)}
     for name in TABLES:
         arrays[name] = np.array([row.tables[name] for row in rows], dtype=np.int64 if name == "iterations" else np.float64)
+    texts = [[text.encode() for text in row.methods or ("",) * len(row.states)] for row in rows]
+    width = max(len(text) for line in texts for text in line)
+    if width:
+        joined = b"".join(text.ljust(width, b"\0") for line in texts for text in line)
+        arrays["methods"] = np.frombuffer(joined, dtype=np.uint8).reshape(len(rows), len(texts[0]), width)
     for player, state in enumerate(rows[0].states):
         for part in PARTS[type(state).__name__]:
             column = [getattr(row.states[player], part) for row in rows]
@@ -159,7 +173,7 @@ class FileRows(Rows):
     def names(self) -> set[str]:
         """Return the names of the arrays that these rows may take."""
         parts = {f"player{p}.{part}" for p, kind in enumerate(self.layout.kinds) for part in PARTS[kind]}
-        return {self.prefix + name for name in {"t", *TABLES} | parts}
+        return {self.prefix + name for name in {"t", "methods", *TABLES} | parts}
 
     def __len__(self) -> int:
         return self.count
@@ -173,6 +187,18 @@ class FileRows(Rows):
     def table(self, name: str) -> np.ndarray:
         return self._read(name, "<i8" if name == "iterations" else "<f8")
 
+    def methods(self) -> np.ndarray:
+        players = len(self.layout.kinds)
+        if f"{self.prefix}methods" not in self.archive:
+            return np.full((self.count, players), "")
+        codes = self._read("methods", "|u1")
+        if codes.ndim != 3 or codes.shape[:2] != (self.count, players):
+            raise ValueError(f"{self.archive.path} must hold methods of {self.count} rows, got shape {codes.shape}")
+        texts = [[bytes(code).rstrip(b"\0").decode() for code in line] for line in codes]
+        if not all(text.isprintable() for line in texts for text in line):
+            raise ValueError(f"{self.archive.path} must hold methods as texts that print")
+        return np.array(texts, dtype=np.str_).reshape(self.count, players)
+
     def states(self, k: int) -> States:
         return tuple(
             KINDS[kind](**{part: values[k] for part, values in parts.items()}, **({} if grid is None else {"grid": grid}))
@@ -184,6 +210,7 @@ class FileRows(Rows):
         self.times()
         for name in TABLES:
             self.table(name)
+        self.methods()
         for k in range(self.count if states else min(self.count, 1)):
             self.states(k)
 

@@ -13,9 +13,11 @@ from measureflow import _validate as check
 from measureflow import archive
 from measureflow.diagnostics import Diagnosed
 from measureflow.errors import UnsupportedError
+from measureflow.metrics import Metric
 from measureflow.residuals import Residuals, minimizing_step, step_residuals
 from measureflow.rows import MemoryRows, Rows, StateList
 from measureflow.schemes import JKO, Players, Scheme
+from measureflow.states import State
 from measureflow.status import Outcome, Status
 
 
@@ -36,9 +38,12 @@ class Solution(Diagnosed):
     slopes : ndarray, shape (rows,) or (rows, players)
         Metric slopes |dE|; NaN where the metric has no chart.
     info : dict
-        "distance", "residual", "iterations": what the steps since the row before did (length, largest residual of the inner
-        solvers, their iterations), shaped like `energies`; "events": list of (index, time); "status", "message"; "steps" and
-        "rejected", the numbers of steps taken and of steps tried and given up; "cpu_seconds"; "scheme".
+        "distance", "residual", "iterations", "method": what the steps since the row before did (length, largest residual of the
+        inner solvers, their iterations, what solved them), shaped like `energies`. Fallbacks stand in the method: "projected" on
+        constraints, "limited" masses of cells, "two distances", "on the cone", see the schemes; "; " joins different ones. The
+        distance of atoms keeps their labels: an upper bound of W2, and equal to it where `Wasserstein.labels_certified` holds.
+        "events": list of (index, time); "status", "message"; "steps" and "rejected", the numbers of steps taken and of steps
+        tried and given up; "cpu_seconds"; "scheme".
     status : Status
         Why the flow ended: done, event, stalled, not_finite, not_converged or interrupted; `message` says it in one sentence,
         `success` is True for done and event.
@@ -94,7 +99,9 @@ class Solution(Diagnosed):
         """What the steps did, and how the flow ended."""
         ending = {**self.outcome.__dict__, "events": list(self.outcome.events)}
         ending.pop("t")
-        return {**{name: self._table(name) for name in ("distance", "residual", "iterations")}, **ending}
+        methods = self.rows.methods()
+        tables = {name: self._table(name) for name in ("distance", "residual", "iterations")}
+        return {**tables, "method": methods[:, 0] if self.single else methods, **ending}
 
     @property
     def status(self) -> Status:
@@ -136,7 +143,14 @@ class Solution(Diagnosed):
         Raises
         ------
         TypeError, ValueError
-            If t is outside, or the interpolation is unknown or not available.
+            If t is outside, or the interpolation is unknown or not available: "geodesic" needs the player's metric.
+
+        Notes
+        -----
+        W2 geodesics between `Histogram` leave the cells. There "geodesic" mixes the masses of the saved states, (1 - s) a + s b:
+        mass, sign, walls and caps on the density are kept, and the error is of second order in the time between the rows, but
+        the way is no geodesic, and the energy along it need not be convex where that along geodesics is. Ask "degiorgi", or
+        save more steps, where that matters. In `FisherRao` the great circle between histograms is taken.
         """
         if not len(self.t):
             raise ValueError("t must lie in the saved times, and none was saved")
@@ -154,7 +168,7 @@ class Solution(Diagnosed):
                 raise UnsupportedError("interpolation needs the metric, which files do not keep if it is a user's own")
             share = (t - self.t[k - 1]) / (self.t[k] - self.t[k - 1])
             pairs = zip(self.players.metrics, self.row(k - 1), self.row(k), strict=True)
-            states = tuple(metric.between(a, b, float(share)) for metric, a, b in pairs)
+            states = tuple(_between(metric, a, b, float(share)) for metric, a, b in pairs)
         return states[0] if self.single else states
 
     def residuals(self, test_states: Any = None, convexity: Any = None) -> Residuals:
@@ -269,6 +283,15 @@ class Solution(Diagnosed):
         if not isinstance(self.scheme, JKO):
             raise ValueError(f"the interpolation 'degiorgi' needs a minimizing movement (JKO), got {self.scheme!r}")
         return tuple(minimizing_step(self, k, player, delta).state for player in range(len(self.players)))
+
+
+def _between(metric: Metric, a: State, b: State, share: float) -> State:
+    try:
+        return metric.between(a, b, share)
+    except UnsupportedError as error:
+        raise UnsupportedError(
+            f"interpolation must be 'constant' where {metric!r} knows no {type(a).__name__} between steps, got 'geodesic'"
+        ) from error
 
 
 def _range(values: np.ndarray) -> str:

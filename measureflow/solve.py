@@ -13,7 +13,7 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow._threads import one_blas_thread
 from measureflow.energies import Energy
-from measureflow.errors import CallbackError
+from measureflow.errors import CallbackError, UnsupportedError
 from measureflow.events import checked_events
 from measureflow.games import AbstractGame, Game
 from measureflow.job import Job, arguments, describe
@@ -62,8 +62,9 @@ def solve(
     tau : float or "auto"
         Step, positive. If it does not divide the time span, the last step is shorter. "auto" chooses steps by step doubling: two
         half steps are kept if a whole step ends near them.
-    scheme : {"jko", "vim", "bdf2", "explicit", "rk2", "rk4"} or Scheme
-        An object sets the coupling of the players and other options, as in ``JKO("alternating")``.
+    scheme : {"jko", "vim", "bdf2", "explicit", "rk2", "rk4", ...} or Scheme
+        Also "extrapolated-vim", "extrapolated-bdf2", "three-stage", "richardson", "forward-backward" and "mirror". An object sets
+        the coupling of the players and other options, as in ``JKO("alternating")``.
     metric : Metric or sequence of Metric, optional
         For each player; None is the states' own: W2 for laws, Euclidean for `Vector`, L2 for `Field`.
     speeds : sequence of float, optional
@@ -79,7 +80,7 @@ def solve(
         Makes the mini-batches reproducible; needed with `batch`.
     save_at : int or array_like, optional
         None keeps every step, an int k every k-th step (and the ends), an increasing array these times, interpolated along
-        the geodesic of the step.
+        the geodesic of the step (of a `Histogram` under W2 by mixing masses, see `Solution.__call__`).
     events : callable or sequence of callables
         event(t, state) -> float (state: tuple for games); zeros are reported in ``sol.info["events"]``. An attribute ``terminal =
         True`` ends the flow there, ``direction`` (+1, -1) selects rising or falling crossings, as in SciPy.
@@ -142,6 +143,7 @@ def solve(
     check.flag("progress", progress)
     check.flag("throw", throw)
     method.check(players, states)
+    _require_between(job)
     # the checks of states and results find what is not finite, so that NumPy need not warn
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
         start = _start(job)
@@ -290,6 +292,20 @@ def _save_at(save_at: Any, steps: FixedSteps | AdaptiveSteps) -> int | np.ndarra
     if wanted[0] < steps.t0 or wanted[-1] > steps.t1:
         raise ValueError(f"save_at must lie in t_span [{steps.t0:g}, {steps.t1:g}], got [{wanted[0]:g}, {wanted[-1]:g}]")
     return wanted
+
+
+def _require_between(job: Job) -> None:
+    """Raise UnsupportedError if `save_at` holds times between steps and a metric knows no states there."""
+    if isinstance(job.keep, int) or all(job.steps.meets(float(t)) for t in job.keep):
+        return
+    for metric, x in zip(job.players.metrics, job.initial, strict=True):
+        try:
+            metric.between(x, x, 0.5)
+        except UnsupportedError as error:
+            raise UnsupportedError(
+                "save_at must be None, an integer or hold times at which steps end: "
+                f"between them {metric!r} knows no {type(x).__name__}, got {check.show(job.keep)}"
+            ) from error
 
 
 def _checked(position: Position | None, steps: FixedSteps | AdaptiveSteps) -> Position | None:

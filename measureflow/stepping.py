@@ -11,9 +11,12 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow.errors import ConvergenceError, MeasureflowError, NotFiniteError, UnsupportedError
+from measureflow.metrics import Metric
 from measureflow.recorder import Tally
 from measureflow.rows import Row
 from measureflow.schemes import Players, States, StepInfo
+from measureflow.schemes.minimizing import flows_on_cells
+from measureflow.states import Histogram, State
 from measureflow.status import Status
 
 FAILURES = (MeasureflowError, ValueError, ArithmeticError)
@@ -138,6 +141,10 @@ class Stepping(ABC):
         """Return whether a position can be one between these steps."""
 
     @abstractmethod
+    def meets(self, t: float) -> bool:
+        """Return whether it is certain that a time is the end of a step, or the first time."""
+
+    @abstractmethod
     def progress(self, position: Position) -> float:
         """Return how much of `total` is done."""
 
@@ -172,6 +179,9 @@ class FixedSteps(Stepping):
         if control.interval > self.steps or control.level > HALVINGS or control.part >= 2**control.level:
             return False
         return position.t == (self.t1 if control.interval == self.steps else self._time_in(control, control.part))
+
+    def meets(self, t: float) -> bool:
+        return t == self.t1 or t == self._time(min(self.steps, max(0, round((t - self.t0) / self.tau))))
 
     def progress(self, position: Position) -> float:
         return position.control.interval
@@ -245,6 +255,9 @@ class AdaptiveSteps(Stepping):
     def reaches(self, position: Position) -> bool:
         return self.t0 <= position.t <= self.t1 and position.control.tau > 0.0
 
+    def meets(self, t: float) -> bool:
+        return t in (self.t0, self.t1)
+
     def progress(self, position: Position) -> float:
         return position.t - self.t0
 
@@ -298,12 +311,21 @@ class AdaptiveSteps(Stepping):
         """Return the distance of two tuples of states in the product metric, labels kept where the metric has charts."""
         total = 0.0
         for metric, eta, x, y in zip(self.players.metrics, self.players.speeds, a, b, strict=True):
-            try:
-                d = metric.labelled_distance(x, y)
-            except UnsupportedError:
-                d = metric.distance(x, y)
-            total += d * d / eta
+            total += _apart(metric, x, y) ** 2 / eta
         return float(np.sqrt(total))
+
+
+def _apart(metric: Metric, x: State, y: State) -> float:
+    """Return the distance of two ends of a step, labels kept where the metric has charts, to first order on planes of cells."""
+    if flows_on_cells(metric, x) and isinstance(x, Histogram) and (x.dim > 1 or x.grid.periodic[0]):
+        from measureflow.proximal.cell_distance import near_distance  # numba is loaded at first use
+
+        assert isinstance(y, Histogram)
+        return near_distance(x, y)
+    try:
+        return metric.labelled_distance(x, y)
+    except UnsupportedError:
+        return metric.distance(x, y)
 
 
 def stepping(t0: float, t1: float, tau: Any, rtol: Any, atol: Any, players: Players, order: int) -> FixedSteps | AdaptiveSteps:

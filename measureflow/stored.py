@@ -60,6 +60,10 @@ class StoredRows(Rows):
             read.append(_tables(self.tail))
         return {name: np.concatenate([tables[name] for tables in read]) for name in ("t", *TABLES)}
 
+    def methods(self) -> np.ndarray:
+        parts = [self._segment(k).methods() for k in range(self.segments)]
+        return np.concatenate([*parts, self.tail.methods()])
+
     def states(self, k: int) -> States:
         if k >= self._full:
             return self.tail.states(k - self._full)

@@ -125,7 +125,7 @@ def _() -> dict[str, Any]:
 @case("own function", own=True)
 def _() -> dict[str, Any]:
     energy = e.Function(lambda x: float(np.sum(np.cosh(x))), np.sinh)
-    return flow(energy, mf.Vector([1.0, -2.0, 0.4]), 1.0, 0.007)
+    return flow(energy, mf.Vector([1.0, -2.0, 0.4]), 0.49, 0.007)
 
 
 @case("particles")
@@ -136,29 +136,29 @@ def _() -> dict[str, Any]:
 @case("weighted particles")
 def _() -> dict[str, Any]:
     energy = e.MMD(cloud(5, 2, 0, equal=False), "gaussian") + 0.1 * e.Quadratic()
-    return flow(energy, cloud(6, 2, 1, equal=False), 2.0, 0.015, speeds=2.0)
+    return flow(energy, cloud(6, 2, 1, equal=False), 1.0, 0.015, speeds=2.0)
 
 
 @case("weighted atoms of a line")
 def _() -> dict[str, Any]:
-    return flow(e.EnergyDistance(cloud(7, 1, 0, equal=False)), cloud(5, 1, 1, equal=False), 2.0, 0.015)
+    return flow(e.EnergyDistance(cloud(7, 1, 0, equal=False)), cloud(5, 1, 1, equal=False), 1.0, 0.015)
 
 
 @case("blobs")
 def _() -> dict[str, Any]:
     energy = e.BlobEntropy(0.5, 0.3) + e.BlobPowerEntropy(2.0, 0.4, mollifier="compact") + e.Quadratic()
-    return flow(energy, cloud(9, 2, 1, equal=False), 1.0, 0.02)
+    return flow(energy, cloud(9, 2, 1, equal=False), 0.6, 0.02)
 
 
 @case("sliced, batches")
 def _() -> dict[str, Any]:
     energy = e.SlicedWasserstein(cloud(40, 3, 0), 6, 1) + 2.0 * e.SlicedEnergyDistance(cloud(30, 3, 2), 5)
-    return flow(energy, cloud(9, 3, 1, equal=False), 1.0, 0.02, scheme="explicit", batch=10, seed=4)
+    return flow(energy, cloud(9, 3, 1, equal=False), 0.6, 0.02, scheme="explicit", batch=10, seed=4)
 
 
 @case("sinkhorn divergence")
 def _() -> dict[str, Any]:
-    return flow(e.SinkhornDivergence(cloud(7, 2, 0, equal=False), 0.5), cloud(6, 2, 1), 0.5, 0.05)
+    return flow(e.SinkhornDivergence(cloud(7, 2, 0, equal=False), 0.5), cloud(6, 2, 1), 0.5, 0.05, scheme="explicit")
 
 
 @case("quantiles")
@@ -182,7 +182,7 @@ def _() -> dict[str, Any]:
 def _() -> dict[str, Any]:
     start = mf.Gaussian([1.0, 2.0], [[2.0, 0.3], [0.3, 0.5]])
     target = mf.Gaussian([0.0, 1.0], [[1.0, -0.2], [-0.2, 0.4]])
-    return flow(e.SquaredWasserstein(target), start, 1.0, 0.007, scheme="explicit")
+    return flow(e.SquaredWasserstein(target), start, 0.49, 0.007, scheme="explicit")
 
 
 @case("field", own=True)
@@ -190,14 +190,14 @@ def _() -> dict[str, Any]:
     grid = mf.Grid([(0.0, 1.0), (-1.0, 2.0)], (3, 4), (True, False))
     energy = e.Function(lambda u: 0.5 * np.sum(u**2) * grid.cell_volume, lambda u: np.asarray(u))
     start = mf.Field(np.random.default_rng(1).normal(size=(3, 4)), grid)
-    return flow(energy, start, 0.5, 0.007, metric=mf.Sobolev(-0.5))
+    return flow(energy, start, 0.28, 0.007, metric=mf.Sobolev(-0.5))
 
 
 @case("histogram")
 def _() -> dict[str, Any]:
     masses = np.random.default_rng(3).random(12)
     start = mf.Histogram(masses / masses.sum(), mf.Grid([(0.0, 1.0)], 12))
-    return flow(e.Entropy() + e.Quadratic(), start, 0.1, 0.00075)
+    return flow(e.Entropy() + e.Quadratic(), start, 0.051, 0.00075)
 
 
 @case("network GAN, batches of both sides")
@@ -206,7 +206,7 @@ def _() -> dict[str, Any]:
     penalty = [g.R1(0.1), g.GradientPenalty(0.2), g.Clip(2.0)]
     game = g.GAN(cloud(30, 2, 1), "non-saturating", critic=critic, generator=generator, penalty=penalty, pack=2)
     start = generator.initial(0), game.admissible(critic.initial(4, 1))
-    return flow(game, start, 1.0, 0.015, scheme=mf.Explicit("alternating"), batch=(20, 15), seed=3)
+    return flow(game, start, 0.6, 0.015, scheme=mf.Explicit("alternating"), batch=(20, 15), seed=3)
 
 
 @case("field critic, H1")
@@ -214,25 +214,25 @@ def _() -> dict[str, Any]:
     grid = mf.Grid([(-4.0, 4.0), (-4.0, 4.0)], (9, 8))
     game = g.GAN(cloud(30, 2, 1), "hinge", critic=g.FieldCritic(grid, 1.0), penalty=g.Ridge(0.5))
     start = cloud(20, 2, 0), mf.Field(np.zeros((9, 8)), grid)
-    return flow(game, start, 1.0, 0.02, scheme="explicit", metric=(None, mf.Sobolev(1)), batch=(None, 7), seed=1)
+    return flow(game, start, 0.6, 0.02, scheme="explicit", metric=(None, mf.Sobolev(1)), batch=(None, 7), seed=1)
 
 
 @case("histogram, Fisher-Rao")
 def _() -> dict[str, Any]:
     start = shares(9, 3)
-    return flow(e.KL(shares(9, 4)) + e.Quadratic(), start, 1.0, 0.007, metric=mf.FisherRao())
+    return flow(e.KL(shares(9, 4)) + e.Quadratic(), start, 0.49, 0.007, metric=mf.FisherRao())
 
 
 @case("mirror, implicit")
 def _() -> dict[str, Any]:
     energy = e.Entropy(0.3) + e.MMD(cloud(5, 1, 0), "gaussian")
-    return flow(energy, shares(9, 3), 1.0, 0.01, scheme=mf.Mirror(implicit=True), metric=mf.FisherRao())
+    return flow(energy, shares(9, 3), 0.4, 0.01, scheme=mf.Mirror(implicit=True), metric=mf.FisherRao())
 
 
 @case("matrix game, mirror")
 def _() -> dict[str, Any]:
     game = g.MatrixGame(np.random.default_rng(0).normal(size=(3, 4)))
-    return flow(game, (shares(3, 1), shares(4, 2)), 2.0, 0.015, scheme=mf.Mirror("optimistic"), metric=mf.FisherRao())
+    return flow(game, (shares(3, 1), shares(4, 2)), 1.0, 0.015, scheme=mf.Mirror("optimistic"), metric=mf.FisherRao())
 
 
 @case("atoms with weights that change, mirror")
@@ -249,14 +249,14 @@ def _() -> dict[str, Any]:
 
 @case("weights of atoms, Fisher-Rao")
 def _() -> dict[str, Any]:
-    return flow(e.MMD(cloud(5, 2, 0), "gaussian"), cloud(6, 2, 1), 2.0, 0.015, metric=mf.FisherRao())
+    return flow(e.MMD(cloud(5, 2, 0), "gaussian"), cloud(6, 2, 1), 1.0, 0.015, metric=mf.FisherRao())
 
 
 @case("game of laws with weights")
 def _() -> dict[str, Any]:
     features = g.GAN(cloud(9, 3, 0), critic=g.NeuronCritic("tanh"), penalty=g.Ridge(0.5))
     start = cloud(7, 3, 1), cloud(6, 5, 2)
-    return flow(features, start, 1.0, 0.007, scheme=mf.Explicit("alternating"), metric=(mf.WassersteinFisherRao(), None))
+    return flow(features, start, 0.49, 0.007, scheme=mf.Explicit("alternating"), metric=(mf.WassersteinFisherRao(), None))
 
 
 @case("histogram, split")
@@ -268,7 +268,7 @@ def _() -> dict[str, Any]:
 @case("mode weights")
 def _() -> dict[str, Any]:
     start = shares(4, 1), mf.Vector(np.zeros(4))
-    return flow(g.ModeWeights(shares(4, 0), 0.2), start, 2.0, 0.015, metric=(mf.FisherRao(), None), speeds=(1.0, 2.0))
+    return flow(g.ModeWeights(shares(4, 0), 0.2), start, 1.0, 0.015, metric=(mf.FisherRao(), None), speeds=(1.0, 2.0))
 
 
 @case("regularised laws")
@@ -311,12 +311,12 @@ def _() -> dict[str, Any]:
 @case("bilinear, noisy")
 def _() -> dict[str, Any]:
     game = g.Noisy(g.Bilinear(np.eye(2)), ([0.5, 1.0], [0.0, 0.3]))
-    return flow(game, pair([1.0, 0.0], [0.3, -1.0]), 1.0, 0.007, scheme=mf.Explicit("alternating"), batch=4, seed=11)
+    return flow(game, pair([1.0, 0.0], [0.3, -1.0]), 0.49, 0.007, scheme=mf.Explicit("alternating"), batch=4, seed=11)
 
 
 @case("quadratic game, cooperative")
 def _() -> dict[str, Any]:
-    return flow(g.QuadraticGame(1.0, -0.7, 0.5, -1.2), pair(1.0, 0.3), 1.0, 0.007, scheme=mf.JKO("symmetric"))
+    return flow(g.QuadraticGame(1.0, -0.7, 0.5, -1.2), pair(1.0, 0.3), 0.49, 0.007, scheme=mf.JKO("symmetric"))
 
 
 @case("pursuit")
@@ -341,10 +341,32 @@ def _() -> dict[str, Any]:
     return flow(e.Entropy(0.5) + e.Quadratic(), start, 1.0, 0.009, scheme="bdf2")
 
 
+@case("extrapolated bdf2 of a gaussian")
+def _() -> dict[str, Any]:
+    start = mf.Gaussian([1.0, 2.0], [[2.0, 0.3], [0.3, 0.5]])
+    return flow(e.Entropy() + e.Quadratic(), start, 0.5, 0.009, scheme="extrapolated-bdf2")
+
+
+@case("extrapolated midpoints of quantiles")
+def _() -> dict[str, Any]:
+    start = mf.Quantiles(np.linspace(-1.0, 2.0, 9) ** 3)
+    return flow(e.Entropy(0.01) + e.Quadratic(30.0), start, 1.0, 0.02, scheme="extrapolated-vim")
+
+
+@case("midpoints of cells")
+def _() -> dict[str, Any]:
+    return flow(e.PowerEntropy(2.0) + e.Quadratic(3.0), shares(12, 3), 0.2, 0.005, scheme="vim")
+
+
+@case("rk4 of cells")
+def _() -> dict[str, Any]:
+    return flow(e.Entropy() + e.Quadratic(3.0), shares(12, 3), 0.05, 0.0015, scheme="rk4")
+
+
 @case("three stages of a gaussian, auto")
 def _() -> dict[str, Any]:
     start = mf.Gaussian([1.0, 2.0], [[2.0, 0.3], [0.3, 0.5]])
-    return flow(e.Entropy() + e.Quadratic(), start, 1.0, "auto", scheme="three-stage", rtol=1e-5, atol=1e-8)
+    return flow(e.Entropy() + e.Quadratic(), start, 0.5, "auto", scheme="three-stage", rtol=1e-5, atol=1e-8)
 
 
 @case("richardson of a porous medium")
@@ -361,17 +383,17 @@ def _() -> dict[str, Any]:
 @case("vim of a gaussian, auto")
 def _() -> dict[str, Any]:
     start = mf.Gaussian([1.0, 2.0], [[2.0, 0.3], [0.3, 0.5]])
-    return flow(e.Entropy() + e.Quadratic(), start, 1.0, "auto", scheme="vim", rtol=1e-5, atol=1e-8)
+    return flow(e.Entropy() + e.Quadratic(), start, 0.5, "auto", scheme="vim", rtol=1e-5, atol=1e-8)
 
 
 @case("rk4 of a Dirac-GAN")
 def _() -> dict[str, Any]:
-    return flow(g.DiracGAN("gan"), pair(1.0, 0.2), 2.0, 0.015, scheme="rk4")
+    return flow(g.DiracGAN("gan"), pair(1.0, 0.2), 1.0, 0.015, scheme="rk4")
 
 
 @case("adjoint steps")
 def _() -> dict[str, Any]:
-    return flow(g.DiracGAN("gan"), pair(1.0, 0.2), 2.0, 0.015, scheme=mf.JKO("adjoint"))
+    return flow(g.DiracGAN("gan"), pair(1.0, 0.2), 1.0, 0.015, scheme=mf.JKO("adjoint"))
 
 
 @case("langevin")
@@ -382,7 +404,7 @@ def _() -> dict[str, Any]:
 
 @case("unrolled steps")
 def _() -> dict[str, Any]:
-    return flow(g.Bilinear(1.0), pair(1.0, 0.5), 1.0, 0.01, scheme=mf.Explicit("alternating", unrolled=3), speeds=(1.0, 2.0))
+    return flow(g.Bilinear(1.0), pair(1.0, 0.5), 0.7, 0.01, scheme=mf.Explicit("alternating", unrolled=3), speeds=(1.0, 2.0))
 
 
 @case("consensus")
@@ -399,7 +421,7 @@ def _() -> dict[str, Any]:
 @case("dirac, regularised")
 def _() -> dict[str, Any]:
     game = g.DiracGAN("nsgan", clip=1.5, r1=0.3, instance_noise=0.5, consensus=0.4)
-    return flow(game, pair(1.0, 0.2), 1.0, 0.01, scheme=mf.Explicit("alternating"), speeds=(1.0, 3.0))
+    return flow(game, pair(1.0, 0.2), 0.7, 0.01, scheme=mf.Explicit("alternating"), speeds=(1.0, 3.0))
 
 
 def neurons(penalty: float = 0.5) -> tuple[Any, Any]:
@@ -410,7 +432,7 @@ def neurons(penalty: float = 0.5) -> tuple[Any, Any]:
 @case("neurons in mini-batches")
 def _() -> dict[str, Any]:
     options = {"scheme": mf.Explicit("alternating", inner_steps=(1, 2)), "speeds": (1.0, 5.0)}
-    return flow(*neurons(), 2.0, 0.01, batch=8, seed=3, **options)
+    return flow(*neurons(), 0.7, 0.01, batch=8, seed=3, **options)
 
 
 @case("neurons in mini-batches, auto")
@@ -443,14 +465,14 @@ def _() -> dict[str, Any]:
 @case("kernel game, implicit", own=True)
 def _() -> dict[str, Any]:
     game = g.KernelGame(lambda x, y: x @ y.T, lambda x, y: y[None] + 0.0 * x[:, None], lambda x, y: x[:, None] + 0.0 * y[None])
-    return flow(game, (cloud(3, 2, 0), cloud(4, 2, 1, equal=False)), 0.5, 0.007, scheme=mf.JKO("implicit"))
+    return flow(game, (cloud(3, 2, 0), cloud(4, 2, 1, equal=False)), 0.2, 0.007, scheme=mf.JKO("implicit"))
 
 
 @case("own game", own=True)
 def _() -> dict[str, Any]:
     game = g.Game([lambda x, o: (0.5 * x @ x + x @ o[0], x + o[0]), lambda y, o: (0.25 * np.sum(y**4) - y @ o[0], y**3 - o[0])])
     return flow(
-        game, pair([1.0, 2.0], [0.5, -1.0]), 2.0, 0.02, scheme=mf.JKO("alternating"), events=event(lambda t, z: z[0].values[0])
+        game, pair([1.0, 2.0], [0.5, -1.0]), 1.4, 0.02, scheme=mf.JKO("alternating"), events=event(lambda t, z: z[0].values[0])
     )
 
 

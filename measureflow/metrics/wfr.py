@@ -204,8 +204,8 @@ class WassersteinFisherRao(Metric):
     def _atoms(self, base: State) -> _AtomChart:
         if not isinstance(base, Particles):
             raise UnsupportedError(
-                "flows in the Wasserstein-Fisher-Rao metric are for Particles, and by the scheme Splitting for a Histogram on a "
-                f"1-D grid; got {base!r}"
+                "flows in the Wasserstein-Fisher-Rao metric are for Particles, and by the scheme Splitting for a Histogram; "
+                f"got {base!r}"
             )
         return _AtomChart(base, self.transport, self.reaction)
 
@@ -233,8 +233,11 @@ class WassersteinFisherRao(Metric):
     def between(self, a: State, b: State, s: float) -> State:
         """Return the point at s of the great circle from a to b, labels kept.
 
-        Where an atom jumps too far for one, points move along lines and weights along the Fisher-Rao circle.
+        Where an atom jumps too far for one, points move along lines and weights along the Fisher-Rao circle. Masses of histograms
+        on one grid are mixed.
         """
+        if isinstance(a, Histogram) and isinstance(b, Histogram) and a.grid == b.grid:
+            return Wasserstein().between(a, b, s)
         chart, other = self._pair(a, b)
         if chart.reaches(other):
             return chart.state(chart.origin + s * (chart.log(other) - chart.origin))

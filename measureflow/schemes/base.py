@@ -16,7 +16,7 @@ from measureflow.games import AbstractGame, Unrolled
 from measureflow.metrics import Metric
 from measureflow.proximal import Step
 from measureflow.schemes.couplings import COMMON, COUPLINGS, Coupling, InTurn, Result
-from measureflow.schemes.info import Move, States, StepInfo
+from measureflow.schemes.info import Move, States, StepInfo, joined
 from measureflow.states import State
 
 Advance = Callable[[int, Energy, Metric, State, float], Step]
@@ -206,14 +206,15 @@ class Scheme(ABC):
 def _repeat(
     advance: Advance, count: int, player: int, energy: Energy, metric: Metric, x: State, tau: float
 ) -> tuple[State, StepInfo]:
-    distance, residual, iterations = 0.0, 0.0, 0
+    distance, residual, iterations, method = 0.0, 0.0, 0, ""
     for _ in range(count):
         step = advance(player, energy, metric, x, tau)
         x = step.state
         distance += step.distance
         residual = max(residual, step.residual)
         iterations += step.iterations
-    return x, StepInfo(distance, residual, iterations)
+        method = joined(method, step.method)
+    return x, StepInfo(distance, residual, iterations, method)
 
 
 def _extrapolated(now: Energy, before: Energy, weight: float) -> Energy:

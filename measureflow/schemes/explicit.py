@@ -14,6 +14,7 @@ from measureflow.proximal import Step
 from measureflow.schemes.base import Players, Scheme
 from measureflow.schemes.couplings import Result
 from measureflow.schemes.info import States, StepInfo
+from measureflow.schemes.minimizing import flows_on_cells, on_cells, projected
 from measureflow.states import State
 
 
@@ -24,6 +25,10 @@ class Explicit(Scheme):
     With coupling "simultaneous" and "alternating" these are the GDA-SIM and GDA-ALT of theory section 4.2, with "extragradient"
     Korpelevich's x+ = exp_x(-tau v(z~)) at the simultaneous prediction z~, with "optimistic" OGDA's x+ = exp_x(-tau (2 v_n -
     v_{n-1})); there v is the whole gradient, own part included, carried to the chart at x.
+
+    A `Histogram` under W2 takes explicit steps of its finite volumes, as many in one step as keep them monotone
+    (``sol.info["iterations"]`` says how many): masses stay nonnegative and the flow stable for every tau. Not with
+    "extragradient" and "optimistic".
 
     Parameters
     ----------
@@ -49,8 +54,15 @@ class Explicit(Scheme):
         if coupling in AT_ONCE and max(self.inner_steps or (1,)) > 1:
             raise ValueError(f"inner_steps must be 1 for the coupling {coupling!r}, got {self.inner_steps}")
 
+    def check(self, players: Players, states: States) -> None:
+        charts = self.coupling in AT_ONCE or (self.coupling == "implicit" and len(players) > 1)
+        for metric, x in zip(players.metrics, states, strict=True):
+            if charts or not flows_on_cells(metric, x):
+                metric.chart(x)
+        self.check_game(players, states)
+
     def advance(self, energy: Energy, metric: Metric, x: State, tau: float) -> Step:
-        return explicit_step(energy, metric, x, tau)
+        return euler_on_cells(energy, x, tau) if flows_on_cells(metric, x) else explicit_step(energy, metric, x, tau)
 
     def coupled(self, coupling: str, players: Players, states: States, memory: Any, tau: float) -> Result:
         if coupling not in AT_ONCE:
@@ -64,7 +76,7 @@ class Explicit(Scheme):
             ratio = tau / before if before > 0.0 else 0.0
             velocities, memory = ((1.0 + ratio, states), (-ratio, past))[: 2 if ratio else 1], (states, tau)
         steps = [_along(game, player, players, states, velocities, tau) for player in range(len(states))]
-        infos = tuple(StepInfo(step.distance, 0.0, 0) for step in steps)
+        infos = tuple(StepInfo(step.distance, 0.0, 0, step.method) for step in steps)
         return tuple(step.state for step in steps), memory, infos
 
 
@@ -88,9 +100,24 @@ def _along(
         return Step(chart.state(z), chart.norm(z - chart.origin), method="explicit")
 
 
+def euler_on_cells(energy: Energy, x: State, tau: float) -> Step:
+    """Return the explicit steps of finite volumes that make one step of size tau."""
+    from measureflow.proximal.semidiscrete import CellRates, substep  # numba is loaded at first use
+
+    left, length, count, fallback = tau, 0.0, 0, ""
+    while left > 0.0:
+        rates = CellRates.of(energy, x)
+        size = substep(left, rates.fastest, tau)
+        length += rates.length(size)
+        x, limited = on_cells(x.coordinates + size * rates.masses, x)
+        left, count, fallback = left - size, count + 1, fallback or limited
+    return Step(x, length, 0.0, count, "explicit" + fallback)
+
+
 def explicit_step(energy: Energy, metric: Metric, x: State, tau: float, push: np.ndarray | float = 0.0) -> Step:
     """Return exp_x(-tau grad E(x) + push), projected on constraints."""
     chart = metric.chart(x)
     slope = chart.pull(chart.origin, metric.differential(energy, x))
-    z = chart.project(energy.project(chart.origin - tau * slope + push))
-    return Step(chart.state(z), chart.norm(z - chart.origin), method="explicit")
+    z = chart.origin - tau * slope + push
+    allowed = chart.project(energy.project(z))
+    return Step(chart.state(allowed), chart.norm(allowed - chart.origin), method="explicit" + projected(allowed, z))

@@ -22,17 +22,32 @@ class StepInfo:
     residual : float
         Largest residual of the inner problems, a distance.
     iterations : int
-        Iterations of the inner solvers, summed.
+        Iterations of the inner solvers, summed; of explicit steps on cells the number of substeps.
+    method : str
+        What solved the inner problems, and the fallbacks that were taken, as in "Newton, projected"; different ones joined by
+        "; ".
     """
 
     distance: float
     residual: float
     iterations: int
+    method: str = ""
 
     def after(self, first: StepInfo) -> StepInfo:
         """Return the report of this step and one before it, in one."""
         residual = max(first.residual, self.residual)
-        return StepInfo(first.distance + self.distance, residual, first.iterations + self.iterations)
+        method = joined(first.method, self.method)
+        return StepInfo(first.distance + self.distance, residual, first.iterations + self.iterations, method)
+
+
+def joined(first: str, second: str) -> str:
+    """Return the methods that two texts name, each once."""
+    if first == second or not second:
+        return first
+    if not first:
+        return second
+    names = first.split("; ")
+    return "; ".join([*names, *(name for name in second.split("; ") if name not in names)])
 
 
 class Move(Protocol):

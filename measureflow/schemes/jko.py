@@ -15,7 +15,7 @@ from measureflow.schemes.couplings import COUPLINGS
 from measureflow.schemes.explicit import explicit_step
 from measureflow.schemes.info import States
 from measureflow.schemes.minimizing import Minimizing, flows_on_cells
-from measureflow.states import Histogram, State
+from measureflow.states import State
 
 
 @final
@@ -42,13 +42,22 @@ class JKO(Minimizing):
     inner : {"exact", "linearised"}
         "linearised" replaces W2 by a weighted H^-1 norm in the steps of every `Histogram` player: implicit finite volumes
         (Cances, Gallouet and Todeschi), of first order in tau too, on grids of 1 to 3 dimensions with walls, glued sides and
-        `energies.Obstacle`, at the cost of a few multigrid solves. Energies: Entropy, PowerEntropy, KL, Potential, Quadratic,
-        CellPotential and sums. Mass is kept, densities stay nonnegative and the energy decreases.
+        `energies.Obstacle`, at the cost of a few multigrid solves. Mass is kept, densities stay nonnegative and the energy
+        decreases. Energies are listed in the notes.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is not as described.
+
+    Notes
+    -----
+    Energies of a `Histogram` under W2 are sums of these:
+
+    * exact, on grids of two and three dimensions and glued ones: Entropy, KL and PowerEntropy (of one power) with positive
+      factors, Potential, Quadratic, CellPotential, Congestion, and the nonlocal Interaction, QuadraticInteraction, MMD and
+      EnergyDistance; on a line with walls every energy that is defined on histograms, but Obstacle;
+    * linearised: the same as on grids, with PowerEntropy of several powers, and Obstacle.
 
     Examples
     --------
@@ -83,15 +92,11 @@ class JKO(Minimizing):
     def check(self, players: Players, states: States) -> None:
         if self.tolerance.inner == "linearised" and not any(map(self._linearised, players.metrics, states)):
             raise UnsupportedError("inner='linearised' is for a Histogram under Wasserstein(p=2)")
-        pairs = zip(players.metrics, states, strict=True)
-        flat = [(m, x) for m, x in pairs if not self._on_cells(x) and not self._linearised(m, x)]
-        for metric, x in flat:
-            metric.chart(x)
+        for player, (metric, x) in enumerate(zip(players.metrics, states, strict=True)):
+            charts = self.coupling == "adjoint" or (self.coupling == "implicit" and player > 0)
+            if charts or not flows_on_cells(metric, x):
+                metric.chart(x)
         self.check_game(players, states)
-
-    def _on_cells(self, x: State) -> bool:
-        """Return whether a state has minimizing movements, though no charts."""
-        return isinstance(x, Histogram) and self.coupling != "adjoint"
 
     def _linearised(self, metric: Metric, x: State) -> bool:
         """Return whether a player's steps are linearised ones."""

@@ -8,6 +8,7 @@ get GMRES on differences.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import final
 
 import numpy as np
@@ -46,7 +47,7 @@ def regularised_nash(move: Move, metrics: tuple[Metric, ...], states: States) ->
             residual,
             problem.goal,
         )
-    return new, tuple(StepInfo(i.distance, max(i.residual, residual), i.iterations + rounds) for i in infos)
+    return new, tuple(replace(i, residual=max(i.residual, residual), iterations=i.iterations + rounds) for i in infos)
 
 
 @final

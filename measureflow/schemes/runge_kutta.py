@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
@@ -16,7 +16,13 @@ from measureflow.proximal.weights import regrown
 from measureflow.schemes.base import Players, Scheme
 from measureflow.schemes.couplings import Result
 from measureflow.schemes.info import States, StepInfo
+from measureflow.schemes.minimizing import flows_on_cells, on_cells, projected
 from measureflow.states import Gaussian, Histogram, Particles, State
+
+if TYPE_CHECKING:
+    from measureflow.proximal.semidiscrete import CellRates
+
+    Rates = dict[int, CellRates]
 
 
 class RungeKutta(Scheme):
@@ -25,6 +31,10 @@ class RungeKutta(Scheme):
     Stages are points in the states' own coordinates, in which the flow is an ordinary differential equation:
     -eta grad E in flat spaces, m' = -dE/dm and S' = -2 (S E_S + E_S S) for Gaussians, p' = -p (phi - mean phi) for masses of
     cells, and (log w)' = -(phi - mean phi) for weights of atoms.
+
+    For the masses of a `Histogram` under W2 it is the one of finite volumes, p' = div(M grad(phi + V)): then all players take as
+    many substeps in one step as keep explicit Euler steps of the cells monotone, so that masses stay nonnegative and the flow
+    stable (``sol.info["iterations"]`` says how many). Energies that finite volumes do not know act by their first variations.
     """
 
     nodes: ClassVar[tuple[float, ...]]
@@ -35,18 +45,43 @@ class RungeKutta(Scheme):
 
     def advance(self, energy: Energy, metric: Metric, x: State, tau: float) -> Step:
         (state,), _, (info,) = self.step(Players(Game([energy]), (metric,), (1.0,)), (x,), (), tau)
-        return Step(state, info.distance, method="explicit")
+        return Step(state, info.distance, info.residual, info.iterations, info.method)
+
+    def check(self, players: Players, states: States) -> None:
+        for metric, x in zip(players.metrics, states, strict=True):
+            if not flows_on_cells(metric, x):
+                metric.chart(x)
+        self.check_game(players, states)
 
     def step(self, players: Players, states: States, memory: Any, tau: float) -> Result:
-        slopes = [_slopes(players, states)]
+        cells = [k for k, x in enumerate(states) if flows_on_cells(players.metrics[k], x)]
+        if not cells:
+            new, reports = self._once(players, states, {}, tau)
+            return new, memory, reports
+        from measureflow.proximal.semidiscrete import substep  # numba is loaded at first use
+
+        infos, left = tuple(StepInfo(0.0, 0.0, 0) for _ in states), tau
+        while left > 0.0:
+            rates = {k: _rates(players, k, states) for k in cells}
+            size = substep(left, max(players.speeds[k] * rates[k].fastest for k in cells), tau)
+            states, more = self._once(players, states, rates, size)
+            infos = tuple(b.after(a) for a, b in zip(infos, more, strict=True))
+            left -= size
+        return states, memory, infos
+
+    def _once(self, players: Players, states: States, rates: Rates, tau: float) -> tuple[States, tuple[StepInfo, ...]]:
+        """Advance all players by tau, without substeps; `rates` are those of the histograms among them."""
+        slopes = [_slopes(players, states, rates)]
         for node in self.nodes:
-            slopes.append(_slopes(players, _moved(players, states, [node * tau * slope for slope in slopes[-1]])))
+            slopes.append(_slopes(players, _moved(players, states, [node * tau * slope for slope in slopes[-1]])[0], {}))
         sums = [sum(w * k for w, k in zip(self.weights, ks, strict=True)) for ks in zip(*slopes, strict=True)]
-        new = _moved(players, states, [tau * total for total in sums])
-        infos = tuple(
-            StepInfo(metric.labelled_distance(x, z), 0.0, 0) for metric, x, z in zip(players.metrics, states, new, strict=True)
-        )
-        return new, memory, infos
+        new, guards = _moved(players, states, [tau * total for total in sums])
+        infos = []
+        for k, (metric, x, z) in enumerate(zip(players.metrics, states, new, strict=True)):
+            known = rates.get(k)
+            length = metric.labelled_distance(x, z) if known is None else known.length(players.speeds[k] * tau)
+            infos.append(StepInfo(length, 0.0, int(known is not None), f"explicit{guards[k]}"))
+        return new, tuple(infos)
 
     def seen_by(self, player: int, old: States, new: States) -> States:
         if len(old) > 1:
@@ -94,11 +129,21 @@ class RK4(RungeKutta):
         return 4
 
 
-def _slopes(players: Players, states: States) -> list[np.ndarray]:
-    """Return every player's velocity in its own coordinates."""
+def _rates(players: Players, player: int, states: States) -> CellRates:
+    """Return the rates of a histogram."""
+    from measureflow.proximal.semidiscrete import CellRates  # numba is loaded at first use
+
+    return CellRates.of(players.game.energy(player, states), states[player])
+
+
+def _slopes(players: Players, states: States, rates: Rates) -> list[np.ndarray]:
+    """Return every player's velocity in its own coordinates; `rates` are those of histograms, as far as known."""
     velocities = []
     for player, (metric, eta, x) in enumerate(zip(players.metrics, players.speeds, states, strict=True)):
         with of_player(player):
+            if flows_on_cells(metric, x):
+                velocities.append(eta * (rates.get(player) or _rates(players, player, states)).masses)
+                continue
             chart = metric.chart(x)
             v = -eta * chart.pull(chart.origin, metric.differential(players.game.energy(player, states), x))
             velocities.append(_own(x, v))
@@ -112,16 +157,22 @@ def _own(x: State, v: np.ndarray) -> np.ndarray:
     return x.masses * v if isinstance(x, Histogram) else v
 
 
-def _moved(players: Players, states: States, offsets: list[np.ndarray]) -> States:
-    """Return the states moved in their own coordinates, projected on constraints."""
+def _moved(players: Players, states: States, offsets: list[np.ndarray]) -> tuple[States, list[str]]:
+    """Return the states moved in their own coordinates, projected on constraints, and what that took."""
     new: list[State] = []
+    guards = [""] * len(states)
     for player, (metric, x, offset) in enumerate(zip(players.metrics, states, offsets, strict=True)):
         with of_player(player):
             if isinstance(x, Particles) and offset.shape != x.points.shape:
                 new.append(regrown(x, offset))
                 continue
+            if flows_on_cells(metric, x):
+                law, guards[player] = on_cells(x.coordinates + offset, x)
+                new.append(law)
+                continue
             chart, z = metric.chart(x), x.coordinates + offset
             if isinstance(chart, Flat):
-                z = chart.project(players.game.energy(player, states).project(z))
+                allowed = chart.project(players.game.energy(player, states).project(z))
+                guards[player], z = projected(allowed, z), allowed
             new.append(x.replace(z))
-    return tuple(new)
+    return tuple(new), guards

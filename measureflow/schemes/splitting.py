@@ -15,7 +15,7 @@ from measureflow.metrics import FisherRao, Metric, Wasserstein, WassersteinFishe
 from measureflow.proximal import Step
 from measureflow.schemes.base import Players, Scheme
 from measureflow.schemes.explicit import Explicit
-from measureflow.schemes.info import States
+from measureflow.schemes.info import States, joined
 from measureflow.schemes.jko import JKO
 from measureflow.schemes.mirror import Mirror
 from measureflow.schemes.runge_kutta import RK2, RK4
@@ -32,9 +32,6 @@ REACTION: Mapping[str, Scheme] = MappingProxyType(
 )
 """Steps of the reaction part, by name."""
 
-ON_CELLS = ("jko",)
-"""Steps of the transport part that a `Histogram` has."""
-
 
 @final
 class Splitting(Scheme):
@@ -47,7 +44,7 @@ class Splitting(Scheme):
     Parameters
     ----------
     transport : {"jko", "vim", "explicit", "rk2", "rk4"}
-        Steps of size a tau in the metric `Wasserstein`. A `Histogram`, on a 1-D grid with walls, has "jko" only.
+        Steps of size a tau in the metric `Wasserstein`; of a `Histogram` those of finite volumes, but for "jko", which is exact.
     reaction : {"mirror", "implicit mirror", "explicit", "jko", "vim", "rk2", "rk4"}
         Steps of size b tau in the metric `FisherRao`. "mirror" is exact where the energy is linear in the law (theory, F1),
         "implicit mirror" is for a `Histogram` only.
@@ -110,17 +107,13 @@ class Splitting(Scheme):
             if not isinstance(metric, WassersteinFisherRao):
                 metric.chart(x)
             elif isinstance(x, (Particles, Histogram)):
-                self._check_parts(metric, x)
+                self._check_parts(x)
             else:
                 raise UnsupportedError(f"Splitting is for Particles and Histogram in {metric!r}, got {type(x).__name__}")
         self.check_game(players, states)
 
-    def _check_parts(self, metric: WassersteinFisherRao, x: State) -> None:
-        if isinstance(x, Histogram):
-            movable = self.transport in ON_CELLS and x.dim == 1 and not x.grid.periodic[0]
-            if metric.transport > 0.0 and not movable:
-                raise UnsupportedError(f"a Histogram is moved by transport='jko' on a 1-D grid with walls, got {self!r}, {x!r}")
-        elif self.reaction == "implicit mirror":
+    def _check_parts(self, x: State) -> None:
+        if isinstance(x, Particles) and self.reaction == "implicit mirror":
             raise UnsupportedError(f"reaction='implicit mirror' is for a Histogram, got {x!r}")
 
     def advance(self, energy: Energy, metric: Metric, x: State, tau: float) -> Step:
@@ -138,7 +131,8 @@ class Splitting(Scheme):
         length = float(np.hypot(done[True].distance, done[False].distance))
         if isinstance(x, Particles):
             length = metric.labelled_distance(x, state)
-        return Step(state, length, residual, iterations, "splitting")
+        parts = " + ".join(s.method for s in done.values() if s.method)
+        return Step(state, length, residual, iterations, f"splitting: {parts}")
 
     def __repr__(self) -> str:
         turns = "" if self.turns is None else f", turns={self.turns}"
@@ -150,7 +144,7 @@ class _Sum:
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
-        self.distance, self.residual, self.iterations = 0.0, 0.0, 0
+        self.distance, self.residual, self.iterations, self.method = 0.0, 0.0, 0, ""
 
     def add(self, step: Step) -> None:
         """Count one more step."""
@@ -158,3 +152,4 @@ class _Sum:
         self.distance += unit * step.distance
         self.residual = max(self.residual, unit * step.residual)
         self.iterations += step.iterations
+        self.method = joined(self.method, step.method)

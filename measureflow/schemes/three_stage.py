@@ -10,7 +10,7 @@ from measureflow.energies import Energy
 from measureflow.errors import ConvergenceError, NotFiniteError
 from measureflow.metrics import Metric
 from measureflow.proximal import Step
-from measureflow.schemes.minimizing import Minimizing
+from measureflow.schemes.minimizing import Minimizing, flows_on_cells, on_cells, projected
 from measureflow.states import State
 
 STAGES = ((5.0,), (-2.0, 6.0), (-2.0, 3.0 / 14.0, 44.0 / 7.0))
@@ -49,8 +49,13 @@ class ThreeStage(OwnSecondOrder):
     [-2, 3/14, 44/7] of gamma (Zaitzeff, Esedoglu and Garikipati, arXiv 1908.10246). In flat spaces stage m is J_{tau/G} from the
     affine combination sum_i gamma_mi U_i / G, G = sum_i gamma_mi. Elsewhere the combination is taken in normal coordinates at x,
     which leaves the order as it is. A combination that is no law, as it is not nondecreasing or out of a box, is projected
-    (`Step.method` says so), and the energy may grow; where there is nothing to project on, as for Gaussians, the step is tried
-    again at half its size.
+    (``sol.info["method"]`` says so), and the energy may grow; where there is nothing to project on, as for Gaussians, the step is
+    tried again at half its size.
+
+    A `Histogram` takes linearised steps (implicit finite volumes, see ``JKO(inner="linearised")``, with the same energies) from
+    combinations of masses: the stages are a diagonally implicit Runge-Kutta method for the finite volumes p' = F(p), whose
+    conditions of order 2, sum b = 1 and sum b c = 1/2, do not need F to be a gradient. Masses that were negative are blended with
+    multiples of the last stage's on the smallest blocks of cells that allow it ("limited").
 
     Parameters
     ----------
@@ -79,19 +84,22 @@ class ThreeStage(OwnSecondOrder):
     """
 
     def advance(self, energy: Energy, metric: Metric, x: State, tau: float) -> Step:
-        stages, residual, iterations, method = [x], 0.0, 0, ""
+        stages, residual, iterations, method, fallback = [x], 0.0, 0, "", ""
         for row in STAGES:
             total = sum(row)
-            base, projected = combined(metric, x, stages, [g / total for g in row], energy)
+            base, guard = combined(metric, x, stages, [g / total for g in row], energy)
             step = self.minimize(energy, metric, base, tau / total)
             stages.append(step.state)
             residual, iterations = max(residual, step.residual), iterations + step.iterations
-            method = step.method + ", projected" * (projected or method.endswith("projected"))
-        return Step(stages[-1], metric.labelled_distance(x, stages[-1]), residual, iterations, method)
+            method, fallback = step.method, guard or fallback
+        length = total * step.distance if flows_on_cells(metric, x) else metric.labelled_distance(x, stages[-1])
+        return Step(stages[-1], length, residual, iterations, method + fallback)
 
 
-def combined(metric: Metric, x: State, states: list[State], weights: list[float], energy: Energy) -> tuple[State, bool]:
-    """Return the affine combination of states in normal coordinates at x, and whether it had to be projected on constraints.
+def combined(metric: Metric, x: State, states: list[State], weights: list[float], energy: Energy) -> tuple[State, str]:
+    """Return the affine combination of states in normal coordinates at x, of masses on cells.
+
+    And ", projected" if it had to be projected on constraints, ", limited" if masses were limited, "" else.
 
     Raises
     ------
@@ -99,12 +107,15 @@ def combined(metric: Metric, x: State, states: list[State], weights: list[float]
         If it is no state.
     """
     if all(state is states[0] for state in states):
-        return states[0], False
+        return states[0], ""
+    if flows_on_cells(metric, x):
+        total = sum((w * state.coordinates for w, state in zip(weights, states, strict=True)), np.zeros(x.coordinates.shape))
+        return on_cells(total, states[int(np.argmax(weights))])
     chart = metric.chart(x)
     z = sum((w * chart.log(state) for w, state in zip(weights, states, strict=True)), np.zeros(chart.origin.shape))
     allowed = chart.project(energy.project(z))
     try:
-        return chart.state(allowed), not np.array_equal(allowed, z)
+        return chart.state(allowed), projected(allowed, z)
     except NotFiniteError:
         raise
     except ValueError as error:

@@ -6,6 +6,7 @@ import importlib.util
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import measureflow as mf
@@ -55,19 +56,29 @@ def test_pages_are_among_the_tests(pytestconfig):
     assert {"README.md", "notes"} <= set(pytestconfig.getini("testpaths"))
 
 
-@pytest.fixture(scope="module")
-def script():
+def loaded(name):
     pytest.importorskip("matplotlib")
-    spec = importlib.util.spec_from_file_location("dual_flows", ROOT / "notes" / "dual_flows.py")
+    spec = importlib.util.spec_from_file_location(name, ROOT / "notes" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_the_script_draws_the_pictures_of_its_page(script):
-    shown = {target for _, target in PICTURE.findall((ROOT / "notes" / "dual-flows.md").read_text())}
-    assert shown == {f"{name}.png" for name in script.PICTURES}
-    assert sum((ROOT / "notes" / name).stat().st_size for name in shown) < 1.5e6
+@pytest.fixture(scope="module")
+def script():
+    return loaded("dual_flows")
+
+
+@pytest.fixture(scope="module")
+def choosing():
+    return loaded("choosing")
+
+
+@pytest.mark.parametrize(("name", "page"), [("dual_flows", "dual-flows.md"), ("choosing", "choosing.md")])
+def test_the_script_draws_the_pictures_of_its_page(name, page):
+    shown = {target for _, target in PICTURE.findall((ROOT / "notes" / page).read_text())}
+    assert shown == {f"{picture}.png" for picture in loaded(name).PICTURES}
+    assert sum((ROOT / "notes" / picture).stat().st_size for picture in shown) < 1.5e6
 
 
 def test_rates_of_the_picture_have_labels_and_powers(script):
@@ -95,3 +106,43 @@ def test_the_panels_show_every_variant_and_regulariser(script):
     assert {game.variant for game in games} == {"gan", "nsgan", "wgan"}
     for name in ("clip", "gradient_penalty", "r1", "instance_noise", "consensus"):
         assert any(getattr(game, name) is not None for game in games)
+
+
+def test_a_porous_medium_flows_around_pillars(choosing):
+    """A coarse version of the picture: mass is kept, pillars stay empty, the front has passed the first of them."""
+    sol, mask = choosing.porous(n=16, tau=0.01, times=(0.01, 0.2))
+    for law in sol.states:
+        assert abs(law.masses.sum() - 1.0) < 1e-12 and law.masses.min() >= 0.0 and np.all(law.masses[mask] == 0.0)
+    assert sol.states[0].masses[16:].sum() < 1e-2 < sol.states[-1].masses[16:].sum()
+    figure = choosing.porous_media(n=16, tau=0.01, times=(0.01, 0.02, 0.03, 0.05))
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[:4] == ["t = 0.01", "t = 0.02", "t = 0.03", "t = 0.05"]
+    figure.draw_without_rendering()
+
+
+def test_an_even_law_breaks_into_clusters(choosing):
+    """A coarse version of the picture: energies fall, the density grows well above 1, mass is kept."""
+    sol = choosing.clusters(n=32, tau=0.2, times=(0.2, 4.0))
+    assert sol.energies[1] < sol.energies[0] and sol.states[1].density.max() > 3.0 > sol.states[0].density.max()
+    assert all(abs(law.masses.sum() - 1.0) < 1e-12 and law.masses.min() >= 0.0 for law in sol.states)
+    choosing.aggregation(n=16, tau=0.2, times=(0.2, 0.4, 0.6, 0.8)).draw_without_rendering()
+
+
+def test_a_crowd_passes_the_door(choosing):
+    """A coarse version of the picture: the cap and the walls hold, and at last half of the crowd is behind the door."""
+    sol, mask = choosing.crowd(n=16, tau=0.05, times=(0.05, 0.5, 1.0, 2.0))
+    for law in sol.states:
+        assert law.density.max() <= 2.5 * (1.0 + 1e-9) and np.all(law.masses[mask] == 0.0)
+        assert abs(law.masses.sum() - 1.0) < 1e-12 and law.masses.min() >= 0.0
+    behind = [float(law.masses[20:].sum()) for law in sol.states]
+    assert np.all(np.diff(behind) > 0.0) and behind[-1] > 0.5
+
+
+def test_cases_of_the_table_on_the_line(choosing):
+    cases = choosing.line_cases()
+    found = choosing.measure(
+        {name: cases[name] for name in ("Gaussian, VIM", "400 atoms, blobs, RK2")}, problems.get("S1").exact(1.0)
+    )
+    page = (ROOT / "notes" / "choosing.md").read_text()
+    assert all(line[:-8] in page for line in found), found
+    assert all(name in page for name in choosing.plane_cases())

@@ -8,9 +8,11 @@ from typing import Any
 
 from measureflow import _validate as check
 from measureflow.problems import (
+    aggregation,
     barenblatt,
     batches,
     coupled,
+    crowd,
     dirac,
     fast_critic,
     fisher_rao,
@@ -25,6 +27,7 @@ from measureflow.problems import (
     quadratic_gan,
     repulsion,
     stochastic,
+    waves,
     wfr,
 )
 from measureflow.problems.base import SCHEMES as SCHEMES
@@ -42,6 +45,7 @@ PROBLEMS: Mapping[str, Callable[..., Problem]] = MappingProxyType(
         "S1": gaussian.ornstein_uhlenbeck,
         "S2": gaussian.ornstein_uhlenbeck_matrix,
         "S3": gaussian.heat,
+        "S3 waves": waves.heat,
         "S4": free_boundary.porous_medium,
         "S5": free_boundary.fast_diffusion,
         "S6": line.quadratic_interaction,
@@ -92,7 +96,12 @@ PROBLEMS: Mapping[str, Callable[..., Problem]] = MappingProxyType(
         "7.2 MMD": fast_critic.unit_ball,
         "8 WFR": wfr.two_modes,
         "3.7": mean_field.entropy_exchange,
+        "C1": crowd.contracting_ball,
+        "C2": crowd.drift_against_a_wall,
         "PME-B": barenblatt.porous_medium,
+        "AGG-G": aggregation.gaussian,
+        "AGG-B": aggregation.porous_medium,
+        "AGG-N": aggregation.ball,
     }
 )
 

@@ -10,7 +10,7 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow.energies import KL, Entropy
 from measureflow.problems.base import Printed, Problem
-from measureflow.schemes import JKO
+from measureflow.schemes import JKO, VIM
 from measureflow.states import Gaussian, Law, moments
 
 LawFlow = Callable[[float], Law]
@@ -53,6 +53,9 @@ def ornstein_uhlenbeck(
         scale, s = 1.0 + alpha * tau, _deviation(law)
         return Gaussian(law.mean / scale, ((s + np.sqrt(s**2 + 4.0 * tau * scale)) / (2.0 * scale)) ** 2)
 
+    def midpoint(law: Gaussian, tau: float) -> Gaussian:
+        return _prolonged(law, minimizing(law, 0.5 * tau))
+
     def explicit(law: Gaussian, tau: float) -> Gaussian:
         s = _deviation(law)
         return Gaussian((1.0 - alpha * tau) * law.mean, (s - tau * (alpha * s - 1.0 / s)) ** 2)
@@ -67,7 +70,7 @@ def ornstein_uhlenbeck(
         initial=exact(0.0),
         t_span=(0.0, t),
         exact=exact,
-        exact_step={"jko": minimizing, "explicit": explicit} if n is None else {},
+        exact_step={"jko": minimizing, "explicit": explicit, "vim": midpoint} if n is None else {},
         reference={
             "m(1)": Printed("0.5518191618", _mean, 1.0),
             "s^2(1)": Printed("1.40600585", _entry(0, 0), 1.0),
@@ -75,6 +78,7 @@ def ornstein_uhlenbeck(
             "KL(1)": Printed("0.1848786415", energy.value, 1.0),
             "s after a JKO step": Printed("1.866877614", _deviation, 0.1, JKO(), 0.1),
             "s after 10 JKO steps": Printed("1.21002669", _deviation, 1.0, JKO(), 0.1),
+            "s after 10 VIM steps": Printed("1.185055904", _deviation, 1.0, VIM(), 0.1),
         }
         if printed
         else {},
@@ -132,23 +136,31 @@ def _gaussian(mean: np.ndarray, cov: np.ndarray) -> Gaussian:
     return Gaussian(mean, 0.5 * (cov + cov.T))
 
 
-def heat(deviation: float = 1.0, temperature: float = 1.0, t: float = 1.0, n: int | None = None) -> Problem:
-    """S3: E = T Entropy on the line: s^2 = s_0^2 + 2 T t; a minimizing movement has s+ = (s + sqrt(s^2 + 4 T tau))/2.
+def heat(deviation: float = 1.0, temperature: float = 1.0, t: float = 1.0, n: int | None = None, dim: int = 1) -> Problem:
+    """S3: E = T Entropy: s^2 = s_0^2 + 2 T t along each axis; a minimizing movement has s+ = (s + sqrt(s^2 + 4 T tau))/2.
 
-    With `n` the state is the quantile function at n levels, and the exact flow is that of the continuous law.
+    Steps of `VIM` are exact. With `n` the state is the quantile function at n levels (on the line), and the exact flow is that
+    of the continuous law.
     """
 
+    def round_law(law: Gaussian, s: float) -> Gaussian:
+        return Gaussian(law.mean, s**2 * np.eye(law.dim))
+
     def flow(time: float) -> Gaussian:
-        return Gaussian(0.0, deviation**2 + 2.0 * temperature * time)
+        return Gaussian(np.zeros(dim), (deviation**2 + 2.0 * temperature * time) * np.eye(dim))
 
     def minimizing(law: Gaussian, tau: float) -> Gaussian:
         s = _deviation(law)
-        return Gaussian(law.mean, (0.5 * (s + np.sqrt(s**2 + 4.0 * temperature * tau))) ** 2)
+        return round_law(law, 0.5 * (s + np.sqrt(s**2 + 4.0 * temperature * tau)))
 
     def explicit(law: Gaussian, tau: float) -> Gaussian:
         s = _deviation(law)
-        return Gaussian(law.mean, (s + temperature * tau / s) ** 2)
+        return round_law(law, s + temperature * tau / s)
 
+    def midpoint(law: Gaussian, tau: float) -> Gaussian:
+        return round_law(law, np.sqrt(_deviation(law) ** 2 + 2.0 * temperature * tau))
+
+    dim = check.integer("dim", dim, least=1, most=None if n is None else 1)
     deviation = check.scalar("deviation", deviation, above=0.0)
     temperature = check.scalar("temperature", temperature, above=0.0)
     exact = _represented(flow, n)
@@ -160,6 +172,11 @@ def heat(deviation: float = 1.0, temperature: float = 1.0, t: float = 1.0, n: in
         initial=exact(0.0),
         t_span=(0.0, t),
         exact=exact,
-        exact_step={"jko": minimizing, "explicit": explicit} if n is None else {},
+        exact_step={"jko": minimizing, "explicit": explicit, "vim": midpoint} if n is None else {},
         invariants={"mean": _mean},
     )
+
+
+def _prolonged(law: Gaussian, half: Gaussian) -> Gaussian:
+    """Return the point of a geodesic on the line twice as far from a law as another: linear in mean and deviation (S18)."""
+    return Gaussian(2.0 * half.mean - law.mean, (2.0 * _deviation(half) - _deviation(law)) ** 2)

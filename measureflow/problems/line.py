@@ -9,7 +9,7 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow.energies import EnergyDistance, Interaction, SquaredWasserstein, Wasserstein1
-from measureflow.problems.base import Printed, Problem
+from measureflow.problems.base import Printed, Problem, midpoint
 from measureflow.recipes import named
 from measureflow.states import Gaussian, Grid, Histogram, Law, Particles, Quantiles, State, moments
 from measureflow.transport import bures_map
@@ -49,6 +49,7 @@ def quadratic_interaction(initial: Particles | Quantiles | None = None, t: float
         exact=lambda time: contracted(x0, float(np.exp(-time))),
         exact_step={
             "jko": lambda state, tau: contracted(state, 1.0 / (1.0 + tau)),
+            "vim": midpoint(lambda state, tau: contracted(state, 1.0 / (1.0 + tau))),
             "explicit": lambda state, tau: contracted(state, 1.0 - tau),
         },
         invariants={f"mean[{k}]": _mean_entry(k) for k in range(x0.dim)},
@@ -112,6 +113,7 @@ def energy_distance_to_uniform(n: int = 200, t: float = 1.0) -> Problem:
         exact=lambda time: Quantiles(mixed(start, np.exp(-2.0 * time))),
         exact_step={
             "jko": lambda law, tau: law.replace(mixed(law.values, 1.0 / (1.0 + 2.0 * tau))),
+            "vim": midpoint(lambda law, tau: law.replace(mixed(law.values, 1.0 / (1.0 + 2.0 * tau)))),
             "explicit": lambda law, tau: law.replace(mixed(law.values, 1.0 - 2.0 * tau)),
         },
     )
@@ -163,6 +165,7 @@ def squared_wasserstein(kind: str = "quantiles", n: int = 200, t: float = 1.0) -
         exact_step={
             "jko": lambda state, tau: towards(state, tau / (1.0 + tau)),
             "explicit": lambda state, tau: towards(state, tau),
+            "vim": lambda state, tau: towards(state, tau / (1.0 + 0.5 * tau)),
         },
     )
 

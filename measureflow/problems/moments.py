@@ -7,7 +7,7 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow.energies import MMD
 from measureflow.energies.kernels import UserKernel
-from measureflow.problems.base import Printed, Problem
+from measureflow.problems.base import Printed, Problem, midpoint
 from measureflow.problems.potentials import cubic_root
 from measureflow.recipes import named
 from measureflow.states import Particles, Quantiles, State
@@ -98,6 +98,7 @@ def mean_only(a: float = 2.0, initial: Particles | Quantiles | None = None, t: f
         exact=lambda time: moved(x0, float(-np.expm1(-time))),
         exact_step={
             "jko": lambda law, tau: moved(law, tau / (1.0 + tau)),
+            "vim": midpoint(lambda law, tau: moved(law, tau / (1.0 + tau))),
             "explicit": lambda law, tau: moved(law, tau),
         },
         invariants={"spread": spread},

@@ -8,7 +8,7 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow.energies import Potential, Quadratic
-from measureflow.problems.base import Printed, Problem
+from measureflow.problems.base import Printed, Problem, midpoint
 from measureflow.recipes import named
 from measureflow.states import Particles, Quantiles, State, Vector
 
@@ -45,8 +45,13 @@ def quadratic(a: float = 1.0, initial: State | None = None) -> Problem:
         exact_step={
             "jko": lambda state, tau: pushed(state, lambda x: x / (1.0 + a * tau)),
             "explicit": lambda state, tau: pushed(state, lambda x: (1.0 - a * tau) * x),
+            "vim": lambda state, tau: pushed(state, lambda x: (1.0 - 0.5 * a * tau) / (1.0 + 0.5 * a * tau) * x),
         },
-        factors={"jko": lambda tau: 1.0 / (1.0 + a * tau), "explicit": lambda tau: 1.0 - a * tau},
+        factors={
+            "jko": lambda tau: 1.0 / (1.0 + a * tau),
+            "explicit": lambda tau: 1.0 - a * tau,
+            "vim": lambda tau: (1.0 - 0.5 * a * tau) / (1.0 + 0.5 * a * tau),
+        },
     )
 
 
@@ -114,6 +119,7 @@ def quartic(initial: State | None = None) -> Problem:
         exact=lambda t: pushed(x0, lambda x: x / np.sqrt(1.0 + 2.0 * x**2 * t)),
         exact_step={
             "jko": lambda state, tau: pushed(state, lambda x: cubic_root(tau, 1.0, x)),
+            "vim": midpoint(lambda state, tau: pushed(state, lambda x: cubic_root(tau, 1.0, x))),
             "explicit": lambda state, tau: pushed(state, lambda x: x - tau * x**3),
         },
         reference=reference,
@@ -134,6 +140,7 @@ def double_well(initial: State | None = None) -> Problem:
         exact=lambda t: pushed(x0, lambda x: x * np.exp(t) / np.sqrt(1.0 + x**2 * np.expm1(2.0 * t))),
         exact_step={
             "jko": lambda state, tau: pushed(state, lambda x: cubic_root(tau, 1.0 - tau, x)),
+            "vim": midpoint(lambda state, tau: pushed(state, lambda x: cubic_root(tau, 1.0 - tau, x))),
             "explicit": lambda state, tau: pushed(state, lambda x: x - tau * (x**3 - x)),
         },
         reference=reference,
@@ -159,6 +166,7 @@ def stiff_diagonal(roughness: float = 1.51, modes: int = 100, t: float = 1.0) ->
         exact=lambda time: pushed(x0, lambda x: np.exp(-(k**2) * time) * x),
         exact_step={
             "jko": lambda state, tau: pushed(state, lambda x: x / (1.0 + tau * k**2)),
+            "vim": midpoint(lambda state, tau: pushed(state, lambda x: x / (1.0 + tau * k**2))),
             "explicit": lambda state, tau: pushed(state, lambda x: (1.0 - tau * k**2) * x),
         },
         constants={"order": float(np.clip(0.5 * a - 0.25, 0.0, 1.0))},

@@ -27,6 +27,8 @@ from measureflow.schemes import RK2 as RK2
 from measureflow.schemes import RK4 as RK4
 from measureflow.schemes import VIM as VIM
 from measureflow.schemes import Explicit as Explicit
+from measureflow.schemes import ExtrapolatedBDF2 as ExtrapolatedBDF2
+from measureflow.schemes import ExtrapolatedVIM as ExtrapolatedVIM
 from measureflow.schemes import ForwardBackward as ForwardBackward
 from measureflow.schemes import Langevin as Langevin
 from measureflow.schemes import Mirror as Mirror
@@ -62,6 +64,8 @@ __all__ = [
     "Ensemble",
     "Euclidean",
     "Explicit",
+    "ExtrapolatedBDF2",
+    "ExtrapolatedVIM",
     "Field",
     "FisherRao",
     "FlowInterrupt",

@@ -1,7 +1,8 @@
-"""What holds for every test: floating-point errors raise, hypothesis repeats itself."""
+"""What holds for every test: floating-point errors raise, hypothesis repeats itself, files are not synced."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,8 +13,17 @@ from crafting import lazily as lazily
 from crafting import library as library
 from hypothesis import settings
 
-settings.register_profile("measureflow", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("measureflow", deadline=None, derandomize=True, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=400)  # pytest --hypothesis-profile=thorough
 settings.load_profile("measureflow")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_power_cuts() -> Iterator[None]:
+    """Sync no files, which takes half of the time of tests on files: what a process gave to the system is not lost."""
+    synced, os.fsync = os.fsync, lambda descriptor: None
+    yield
+    os.fsync = synced
 
 
 @pytest.fixture(autouse=True)

@@ -250,6 +250,8 @@ refuse("Quadratic", "linear", lambda v: e.Quadratic(1.0, linear=v), ARRAY, skip=
 refuse("Quadratic", "matrix, centre and linear", lambda v: e.Quadratic(np.eye(2), v), too_long=[1.0, 2.0, 3.0])
 refuse("Box", "lo", lambda v: e.Box(v, 1.0), NUMBER)
 refuse("Box", "hi", lambda v: e.Box(0.0, v), POSITIVE)
+refuse("Congestion", "density_cap", lambda v: e.Congestion(v), POSITIVE)
+refuse("Congestion", "density_cap", lambda v: e.Congestion(v).value(HISTOGRAM), too_small=1.0)
 refuse("Obstacle", "mask", lambda v: e.Obstacle(v), ARRAY, skip=("bool entries",), nan=NAN, numbers=[0.5, 1.0],
        all_blocked=[True, True], row_of_none=[None])
 refuse("Entropy", "temperature", lambda v: e.Entropy(v), POSITIVE)
@@ -469,11 +471,12 @@ refuse("phase_portrait", "speeds", lambda v: mf.phase_portrait(SADDLE, speeds=v)
 refuse("phase_portrait", "axes", lambda v: mf.phase_portrait(SADDLE, axes=v), OBJECT, skip=(OPTIONAL,))
 
 # schemes
-for scheme in (mf.JKO, mf.VIM, mf.Explicit, mf.ThreeStage, mf.Richardson):
+for scheme in (mf.JKO, mf.VIM, mf.ExtrapolatedVIM, mf.Explicit, mf.ThreeStage, mf.Richardson):
     refuse(scheme.__name__, "coupling", lambda v, scheme=scheme: scheme(v), CHOICE)
     refuse(scheme.__name__, "inner_steps", lambda v, scheme=scheme: scheme(inner_steps=v), OBJECT, skip=(OPTIONAL,),
            zero=(1, 0), negative=(-1,), float=(1.0,), string_in=("1",), bool_in=(True,), huge_in=(10**400,))
-for scheme in (mf.JKO, mf.VIM, mf.BDF2, mf.ThreeStage, mf.Richardson, mf.ForwardBackward):
+for scheme in (mf.JKO, mf.VIM, mf.ExtrapolatedVIM, mf.BDF2, mf.ExtrapolatedBDF2, mf.ThreeStage, mf.Richardson,
+               mf.ForwardBackward):
     refuse(scheme.__name__, "tolerance", lambda v, scheme=scheme: scheme(tolerance=v), POSITIVE)
     refuse(scheme.__name__, "max_iterations", lambda v, scheme=scheme: scheme(max_iterations=v), COUNT)
 for scheme in (mf.JKO, mf.Explicit):
@@ -483,7 +486,7 @@ for scheme in (mf.JKO, mf.Explicit):
            lambda v, scheme=scheme: solve(problem=g.Game([WELL] * 3), initial=(VECTOR,) * 3, scheme=scheme(unrolled=v)), three=2)
     refuse("solve of a game", "game", lambda v, scheme=scheme: play(problem=v, scheme=scheme(unrolled=2)),
            not_zero_sum=g.Game([WELL] * 2))
-for scheme in (mf.JKO, mf.VIM, mf.Explicit, mf.Mirror):
+for scheme in (mf.JKO, mf.VIM, mf.ExtrapolatedVIM, mf.Explicit, mf.Mirror):
     refuse(scheme.__name__, "turns", lambda v, scheme=scheme: scheme("alternating", turns=v), OBJECT, skip=(OPTIONAL,),
            twice=(0, 0), negative=(0, -1), float=(0.0, 1.0), gap=(0, 2))
     refuse(scheme.__name__, "turns", lambda v, scheme=scheme: scheme("simultaneous", turns=v), together=(1, 0))
@@ -498,7 +501,8 @@ refuse("ForwardBackward", "coupling", lambda v: mf.ForwardBackward(None, v), CHO
 refuse("ForwardBackward", "inner_steps", lambda v: mf.ForwardBackward(inner_steps=v), zero=(1, 0))
 refuse("ForwardBackward", "turns", lambda v: mf.ForwardBackward(None, "alternating", turns=v), gap=(0, 2))
 refuse("JKO", "inner", lambda v: mf.JKO(inner=v), CHOICE)
-refuse("BDF2", "coupling", lambda v: mf.BDF2(v), CHOICE, symmetric="symmetric", adjoint="adjoint")
+for scheme in (mf.BDF2, mf.ExtrapolatedBDF2):
+    refuse(scheme.__name__, "coupling", lambda v, scheme=scheme: scheme(v), CHOICE, symmetric="symmetric", adjoint="adjoint")
 refuse("Explicit", "coupling", lambda v: mf.Explicit(v), adjoint="adjoint")
 refuse("Langevin", "temperature", lambda v: mf.Langevin(v), NUMBER, skip=("list",), negative=-1.0, negative_in=(1.0, -1.0),
        nan_in=(NAN, 1.0))

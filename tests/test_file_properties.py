@@ -250,7 +250,7 @@ def flow_of(state: mf.State, tau: Any, save_at: Any, **to: Any) -> mf.Solution:
     return mf.solve(energy, state, 1.0, tau, save_at=save_at, rtol=0.1, **to)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(state=LAWS, tau=TAUS, save_at=STRIDES, capacity=st.integers(1, 4))
 def test_a_flow_on_disk_has_the_bits_of_the_flow_in_memory(state: mf.State, tau: Any, save_at: Any, capacity: int) -> None:
     here = flow_of(state, tau, save_at)
@@ -264,7 +264,7 @@ def test_a_flow_on_disk_has_the_bits_of_the_flow_in_memory(state: mf.State, tau:
             assert content(mf.resume(run)) == content(here)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(state=LAWS, tau=TAUS, save_at=STRIDES)
 def test_a_saved_flow_has_the_bits_of_the_flow_in_memory(state: mf.State, tau: Any, save_at: Any) -> None:
     sol = flow_of(state, tau, save_at)

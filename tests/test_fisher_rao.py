@@ -47,7 +47,7 @@ def quadratic_form(seed):
 # the metric ---------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(histograms(CELLS), histograms(CELLS), histograms(CELLS), st.floats(0.0, 1.0))
 def test_distance_is_the_angle_of_square_roots(a, b, c, s):
     angle = np.arccos(min(np.sum(np.sqrt(a.masses * b.masses)), 1.0))
@@ -99,7 +99,7 @@ def test_laws_that_cannot_be_compared(a, b, error):
 # charts -------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(histograms(CELLS), histograms(CELLS), st.integers(0, 10**6))
 def test_exponential_and_logarithm_are_inverse(a, b, seed):
     b = law(np.where(a.masses > 0.0, b.masses, 0.0) + 0.01 * a.masses)
@@ -227,7 +227,7 @@ def test_steps_are_minimisers(kind, tau):
     assert (step.residual == 0.0) == (kind not in ("quadratic", "mixed"))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(histograms(CELLS), st.integers(0, 10**6), st.floats(-6.0, 6.0))
 def test_linear_steps_are_stationary_for_every_tau(x, seed, power):
     energy, tau = e.CellPotential(np.random.default_rng(seed).normal(size=6)), 10.0**power

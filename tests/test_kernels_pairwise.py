@@ -265,7 +265,7 @@ def _law(atoms: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
     return x, w / w.sum()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ATOMS, ATOMS)
 def test_energy_line_against_brute_force(first: list[tuple[float, float]], second: list[tuple[float, float]]) -> None:
     """Value and gradient equal the double sums, ties included."""
@@ -277,7 +277,7 @@ def test_energy_line_against_brute_force(first: list[tuple[float, float]], secon
     np.testing.assert_allclose(gradient, np.sign(to_y) @ wy - np.sign(to_x) @ wx, atol=1e-13)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ATOMS, ATOMS, st.integers(0, 2**32 - 1))
 def test_interaction_line_against_brute_force(
     first: list[tuple[float, float]], second: list[tuple[float, float]], seed: int

@@ -123,21 +123,21 @@ def test_exact_steps_in_other_dimensions(parameters):
 @pytest.mark.parametrize("scheme", ["simultaneous", "alternating", "implicit", "explicit simultaneous", "explicit alternating"])
 def test_entropic_game_is_of_first_order(scheme):
     p = problems.get("G11")
-    taus = 1.0 / (np.array([16, 24, 36, 54]) if scheme == "implicit" else np.array([32, 48, 72, 108]))
+    taus = 1.0 / (np.array([12, 16, 22, 30]) if scheme == "implicit" else np.array([24, 36, 54, 81]))
     assert abs(order(taus, [p.error(p.solve(tau, scheme, save_at=10**6)) for tau in taus]) - 1.0) < 0.05
 
 
 def test_entropic_game_contracts_at_the_rate_of_d2():
     """D2 in the true W2: e^{min(l1, l2) t} D(t) does not increase, and implicit steps contract by 1/(1 + l tau)."""
     rng = np.random.default_rng(0)
-    for _ in range(5):
+    for _ in range(3):
         roots = rng.normal(size=(4, 2, 2))
         laws = [mf.Gaussian(rng.normal(size=2), r @ r.T + 0.1 * np.eye(2)) for r in roots]
         flows = [problems.get("G11", first=a, second=b) for a, b in (laws[:2], laws[2:])]
         rate, times = flows[0].constants["rate of D2"], np.linspace(0.0, 3.0, 13)
         apart = np.array([flows[0].distance(flows[0].exact(t), flows[1].exact(t)) for t in times])
         assert np.all(np.diff(np.exp(rate * times) * apart) <= 1e-12)
-    sols = [p.solve(0.4, "simultaneous", t=8.0) for p in flows]
+    sols = [p.solve(0.4, "simultaneous", t=8.0, save_at=20) for p in flows]
     assert flows[0].distance(sols[0].states[-1], sols[1].states[-1]) < 0.1 * apart[0]
 
 
@@ -178,7 +178,7 @@ def test_sum_of_entropies_drifts_at_first_order(scheme):
     """3.7: individual entropies move by 0.7, their sum by O(tau)."""
     p = problems.get("3.7", kernel="waves", n=50)
     (total,) = p.invariants.values()
-    taus = 1.0 / np.array([40, 60, 90, 135])
+    taus = 1.0 / np.array([32, 48, 72, 108])
     flows = [p.solve(tau, scheme, save_at=10**6) for tau in taus]
     drift = [total(sol.states[-1]) - total(p.initial) for sol in flows]
     assert abs(order(taus, np.abs(np.array(drift) + 1.9e-4)) - 1.0) < 0.1  # less the part due to n, see below

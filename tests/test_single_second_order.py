@@ -24,11 +24,11 @@ def order(taus, errors):
 SMOOTH = [
     ("S1", {}, 20),
     ("S1", {"n": 60}, 20),
-    ("S2", {}, 40),
+    ("S2", {}, 20),
     ("S4", {"n": 60}, 12),
     ("S4", {"m": 3.0, "n": 60}, 12),
     ("S5", {"n": 60}, 12),
-    ("E3", {}, 80),
+    ("E3", {}, 40),
 ]
 
 
@@ -36,6 +36,7 @@ SMOOTH = [
 @pytest.mark.parametrize("name", SECOND)
 def test_second_order_on_smooth_flows(name, label, parameters, least):
     p = problems.get(label, **parameters)
+    least *= 2 if (name, label) == ("richardson", "E3") else 1
     taus = (p.t_span[1] - p.t_span[0]) / (least * np.array([1, 2, 4, 6]))
     errors = [p.error(p.solve(tau, SECOND[name](tolerance=1e-12), save_at=10**6)) for tau in taus]
     assert abs(order(taus, errors) - 2.0) <= 0.1, errors

@@ -39,7 +39,7 @@ from measureflow.transport import (
     wasserstein_sorted,
 )
 
-SETTINGS = settings(max_examples=60, deadline=None, derandomize=True)
+SETTINGS = settings(max_examples=30, deadline=None, derandomize=True)
 SEEDS = st.integers(0, 2**32 - 1)
 POWERS = st.sampled_from([1, 2])
 

@@ -14,7 +14,8 @@ from measureflow.kernels.cell_push import line_hulls
 from measureflow.proximal import Step, Tolerance, solve_proximal
 from measureflow.proximal.dual_transport import Stage, on_grid
 from measureflow.proximal.grid_conjugates import cell_energy
-from measureflow.proximal.laguerre import Laguerre, maximise
+from measureflow.proximal.laguerre import Laguerre
+from measureflow.proximal.laguerre_newton import maximise
 
 e = mf.energies
 W2 = mf.Wasserstein()

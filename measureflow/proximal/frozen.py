@@ -36,7 +36,7 @@ PATIENCE, FAILURES = 120, 2
 GROWTH = 2.0
 """Growth of the change, relative to the least so far, after which the method starts anew from there."""
 MOVED, LOOSE = 1e8, 0.01
-"""As in `proximal.laguerre`: a change of MOVED times the tolerance, at most LOOSE, of the distance moved will do."""
+"""As in `proximal.laguerre_newton`: a change of MOVED times the tolerance, at most LOOSE, of the distance moved will do."""
 
 FINER = 0.3
 """Tolerance of local steps, in terms of that of the whole."""

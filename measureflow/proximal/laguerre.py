@@ -1,14 +1,11 @@
-"""Steps of histograms on grids under W2, by Newton's method for the potentials of the base law's atoms.
+"""The dual of a step of histograms on grids under W2 in the potentials of the base law's atoms.
 
     min over rho of tau E(rho) + W2^2(rho, mu)/2  =  max over psi of  -sum_j mu_j psi_j - F*(-U(psi)),    F = tau E,
 
 with rho spread evenly over each cell, mu at the cell centres, and U(psi) the averages over the cells of the least cost, as in
 `proximal.dual_transport` with the laws exchanged. At psi the step's density is rho(psi) = u'^(-1)(-U - V); the derivative is
 p - mu, where p(psi) is what rho leaves in the Laguerre cells of the atoms. This dual is smooth where rho is, however rough mu is
-(atoms without mass take no part), and Newton's method for it converges from psi = 0 in a few steps if no Laguerre cell becomes
-empty (Kitagawa, Merigot and Thibert 2019). So a step aims at masses within a factor of those of now, and where cells would be
-lost psi is replaced by its c-concave hull, mixed with the psi of now, in which every atom has a cell. The potentials U of the
-solution on cells twice as wide give the start.
+(atoms without mass take no part).
 
 The plan, with the mass of every Laguerre cell scaled to mu_j, sends a law rho' exactly to mu. The duality gap is the distance of
 rho' and rho in F, up to unevenness of rho' in single cells, and the residual the root of twice the gap. Spreading rho over
@@ -20,54 +17,28 @@ by the potential -U gains as much. The step is the mean of both laws, in which t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
-from measureflow.energies import Energy
 from measureflow.kernels.cell_push import line_hulls
 from measureflow.kernels.ctransform import at_nodes
-from measureflow.metrics import Metric, Wasserstein
-from measureflow.proximal import dual_transport
-from measureflow.proximal.base import Step, Tolerance
-from measureflow.proximal.dual_transport import Stage, prolonged
+from measureflow.proximal.dual_transport import Stage
 from measureflow.proximal.elliptic import Elliptic
-from measureflow.proximal.grid_conjugates import CellEnergy, cell_energy
+from measureflow.proximal.grid_conjugates import CellEnergy
 from measureflow.proximal.lbfgs import inner
-from measureflow.states import Grid, Histogram, State
+from measureflow.states import Grid, Histogram
 
 NEGLIGIBLE = 1e-8
 """Share of the largest mass below which an atom is left out (its mass goes to the others)."""
-FACTOR = 8.0
-"""By how much a step may change the masses of Laguerre cells at first; twice as much after each full step."""
-LEFT = 0.1
-"""A cell is lost if it has less than this share of both its mass of now and the mass aimed at."""
-KEPT = 0.9
-"""Weight of a hull; the rest is the psi of now."""
-SHORTEST = 0.02
-MOVED, LOOSE = 1e8, 0.01
-"""A step stops where its residual is MOVED times the tolerance, at most LOOSE, of the distance moved."""
+LOST = 1e-3
+"""An atom has no Laguerre cell if it gets less than this share of its mass."""
 FORCING, SOLVES = 0.1, 100
 """Share of the first residual at which conjugate gradients stop, and their steps at most."""
 RIDGE = 1e-8
 BULK, REACH = 1e-3, 10.0
 """Atoms of this share of the largest mass bound the changes of psi elsewhere, to REACH times their range about their mean."""
-BELOW = 0.05
-"""How far psi of an atom without a cell goes below the hull of the others, in squares of the width."""
-FEW, NESTED, NESTED_STEPS, STEPS = 256, 0.02, 12, 25
-"""Cells up to which there is no coarser grid, relative residual and steps there, and steps from psi = 0."""
-TINY, MIXED = 1e-5, 0.9
-LOST = 1e-3
-"""An atom has no Laguerre cell if it gets less than this share of its mass."""
-STALLED, FAIR = 0.9, 0.05
-"""Share of the missing mass that stays after a step that is no use, and missing mass that is little."""
-STUCK, FAINT, NEARLY = 0.9, 1e-3, 3.0
-"""Where hardly any mass is missing, but two steps left this share of the residual, NEARLY times the goal will do: thin tails."""
-SLOW, SLOWEST = 0.8, 0.97
-"""Shares of the residual that may stay after two steps: with the coarse grid's start, and from psi = 0."""
-STEEP = 4.0
-"""Mean fall of V between neighbouring cells, in terms of the diffusion, from which on `proximal.dual_transport` is taken."""
 FAR = 1e4
 """Potential of atoms that are left out, in squares of the diameter."""
 
@@ -231,12 +202,13 @@ class Laguerre:
     def hulls(self, psi: np.ndarray) -> Iterator[np.ndarray]:
         """Yield two c-concave functions below psi: by the transforms between nodes, and by convex hulls along the axes."""
         psi = np.where(self.held, psi, self.far)
-        yield -self._transformed(-self._transformed(psi))
+        yield -self.transformed(-self.transformed(psi))
         for stage in self.stages():
             psi = np.where(self.held, stage.transform(psi, line_hulls), self.far)
         yield psi
 
-    def _transformed(self, psi: np.ndarray) -> np.ndarray:
+    def transformed(self, psi: np.ndarray) -> np.ndarray:
+        """Return min over j of |x_i - x_j|^2/2 + psi_j at the nodes."""
         for stage in self.stages():
             psi = stage.transform(psi, at_nodes)
         return psi
@@ -244,124 +216,3 @@ class Laguerre:
     def rest(self) -> np.ndarray:
         """Return psi = 0: every cell goes to its own atom."""
         return np.zeros(self.shape)
-
-    def start(self) -> np.ndarray:
-        """Return psi = 0, or what the solution on cells twice as wide gives."""
-        coarse = self._coarser()
-        if coarse is None:
-            return self.rest()
-        cells = maximise(coarse, coarse.start(), 0.0, NESTED, NESTED_STEPS)[0]
-        psi = -self._transformed(-prolonged(cells.u, self.grid))
-        found = self.at(psi)
-        if found is None or float(np.sum(self.masses[found.pushed <= LOST * self.masses])) > TINY:
-            psi = KEPT * psi
-        return psi
-
-    def _coarser(self) -> Laguerre | None:
-        found = dual_transport.coarser(self.local, self.base) if self.base.masses.size > FEW else None
-        return None if found is None else Laguerre(*found)
-
-
-def _restored(dual: Laguerre, now: Cells) -> Cells:
-    """Return the cells after psi was lowered at atoms that have lost theirs, to a little below where they touch."""
-    lost = dual.held & (now.pushed < LOST * dual.masses)
-    if not np.any(lost):
-        return now
-    touching = next(dual.hulls(now.psi))
-    width = min(h for h, n in zip(dual.grid.spacing, dual.grid.shape, strict=True) if n > 1)
-    found = dual.at(np.where(lost, np.minimum(touching, now.psi) - BELOW * width**2, now.psi))
-    return now if found is None else found
-
-
-def _advance(dual: Laguerre, now: Cells, factor: float) -> tuple[Cells, bool]:
-    """Return the cells after a step of Newton's method, and whether it was a full one."""
-    now = _restored(dual, now)
-    masses = np.maximum(now.pushed, 1e-300)
-    aim = masses * np.clip(dual.masses / masses, 1.0 / factor, factor)
-    change = dual.direction(now, now.pushed - aim)
-    missing, least = dual.missing(now), LEFT * np.minimum(masses, aim)
-    best = dual.at(now.psi + change)
-    if best is not None and dual.missing(best) <= missing and not np.any(dual.held & (best.pushed < least)):
-        return best, True
-    best = None
-    for way in (change, dual.bounded(change)):
-        best = _best(dual, now, way, missing, best)
-        if best is not None and dual.missing(best) < missing:
-            break
-    if missing > FAIR and (best is None or dual.missing(best) > STALLED * missing):
-        best = dual.at(0.5 * now.psi)  # half the way to psi = 0, where every atom has a cell
-    return (now if best is None or dual.missing(best) > max(missing, FAIR) else best), False
-
-
-def _best(dual: Laguerre, now: Cells, change: np.ndarray, missing: float, best: Cells | None) -> Cells | None:
-    """Return the cells, of those so far and those along a change of psi, that miss least, or the first that miss much less."""
-    length = 1.0
-    while length > SHORTEST:
-        for hull in dual.hulls(now.psi + length * change):
-            trial = dual.at(now.psi + KEPT * (hull - now.psi))
-            if trial is not None and (best is None or dual.missing(trial) < dual.missing(best)):
-                best = trial
-        if best is not None and dual.missing(best) < (1.0 - 0.3 * length) * missing:
-            break
-        length *= 0.4
-    return best
-
-
-def maximise(
-    dual: Laguerre, psi: np.ndarray, tolerance: float, share: float, most: int, slow: float = SLOW
-) -> tuple[Cells, float, int, bool]:
-    """Return the cells at the maximum, the residual, the steps, and whether it is small: `share` of the distance, or nearly."""
-    cells, factor = dual.at(psi), FACTOR
-    assert cells is not None
-    residuals, missing = [np.inf, np.inf], [np.inf, np.inf]
-    while True:
-        residual, left, count = dual.residual(cells), dual.missing(cells), len(residuals) - 2
-        goal = max(tolerance, share * dual.distance(cells))
-        idle = residual > slow * residuals[-2] and left > slow * missing[-2]
-        if residual <= goal or count == most or idle or (residual > STUCK * residuals[-2] and left < FAINT):
-            return cells, residual, count, residual <= (NEARLY if left < FAINT else 1.0) * goal
-        residuals.append(residual)
-        missing.append(left)
-        cells, full = _advance(dual, cells, factor)
-        factor = 2.0 * factor if full else max(factor**0.5, FACTOR)
-
-
-def _steep(local: CellEnergy, x: Histogram) -> bool:
-    """Return whether cells are too wide for the diffusion: then spreading rho over cells amplifies waves of the grid's length."""
-    drop = sum(float(np.sum(_least(x.masses, k) * np.abs(np.diff(local.potential, axis=k)))) for k in range(x.grid.dim))
-    density = np.maximum(x.density, np.finfo(float).tiny)
-    stiff = local.stiffness(density)
-    diffusion = float(np.sum(x.masses * density / np.where(stiff > 0.0, stiff, 1.0)))
-    return drop > STEEP * diffusion
-
-
-def _least(masses: np.ndarray, axis: int) -> np.ndarray:
-    """Return the smaller mass of every pair of neighbours along an axis."""
-    n = masses.shape[axis]
-    return np.minimum(np.take(masses, range(n - 1), axis), np.take(masses, range(1, n), axis))
-
-
-def on_grid(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tolerance) -> Step | None:
-    """Return the step of a histogram under W2 on a grid of any dimension; None if this solver does not cover it.
-
-    Raises
-    ------
-    ConvergenceError
-        If the duality gap stays too large, here and in `proximal.dual_transport`.
-    """
-    if not isinstance(x, Histogram) or not isinstance(metric, Wasserstein) or metric.p != 2 or metric.method != "auto":
-        return None
-    local = cell_energy(energy, x, tau)
-    if local is None or _steep(local, x):
-        return dual_transport.on_grid(energy, metric, x, tau, tolerance)
-    dual, share, total = Laguerre(local, x), min(LOOSE, MOVED * tolerance.residual), 0
-    limit = tolerance.max_iterations
-    attempts = ((dual.start, min(NESTED_STEPS, limit), SLOW), (dual.rest, min(STEPS, limit), SLOWEST))
-    for start, most, slow in attempts:
-        cells, residual, count, done = maximise(dual, start(), tolerance.residual, share, most, slow)
-        total += count
-        if done:
-            law = x.replace(dual.law(cells).reshape(x.grid.shape))
-            return Step(law, dual.distance(cells), residual, total, "Laguerre cells")
-    step = dual_transport.on_grid(energy, metric, x, tau, tolerance)
-    return None if step is None else replace(step, iterations=step.iterations + total)

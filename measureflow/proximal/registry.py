@@ -58,7 +58,7 @@ def _by_cells(energy: Energy, metric: Metric, x: State, tau: float, tolerance: T
 def _on_grids(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tolerance) -> Step | None:
     if not isinstance(x, Histogram):
         return None
-    from measureflow.proximal.laguerre import on_grid  # numba is loaded at first use
+    from measureflow.proximal.laguerre_newton import on_grid  # numba is loaded at first use
 
     return on_grid(energy, metric, x, tau, tolerance)
 

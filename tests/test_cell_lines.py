@@ -10,6 +10,7 @@ import pytest
 from measureflow.kernels import ctransform
 from measureflow.kernels.cell_push import averages, bend, push, stiffness
 from measureflow.kernels.ctransform import at_nodes, envelopes, transforms
+from measureflow.kernels.transpose import exchange
 
 LINES, N = 37, 24
 
@@ -49,3 +50,11 @@ def test_an_error_in_a_block_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctransform.numba, "get_num_threads", lambda: 2)
     with pytest.raises(ZeroDivisionError):
         ctransform.by_lines(fails)(np.zeros((4, 4)))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 5), (2, 9, 13), (3, 8, 16), (1, 40, 7)])
+def test_exchange_of_axes(shape: tuple[int, int, int]) -> None:
+    a = np.random.default_rng(0).normal(size=shape)
+    out = np.empty((shape[0], shape[2], shape[1]))
+    exchange(a, out)
+    assert np.array_equal(out, a.transpose(0, 2, 1))

@@ -26,6 +26,7 @@ from measureflow.energies import Energy
 from measureflow.errors import UnsupportedError
 from measureflow.kernels.cell_push import averages, bend, push, stiffness
 from measureflow.kernels.ctransform import at_nodes, envelopes, transforms
+from measureflow.kernels.transpose import exchange
 from measureflow.metrics import Metric, Wasserstein
 from measureflow.proximal.base import Step, Tolerance, not_converged
 from measureflow.proximal.elliptic import Elliptic
@@ -56,6 +57,16 @@ LOOSE = 0.01
 """A step also stops where its residual is MOVED times the tolerance, at most LOOSE, of the distance moved."""
 
 
+def _exchanged(a: np.ndarray) -> np.ndarray:
+    """Return an array (outer, n, m) as (outer, m, n)."""
+    outer, n, m = a.shape
+    if n == 1 or m == 1:
+        return np.ascontiguousarray(a).reshape(outer, m, n)
+    out = np.empty((outer, m, n))
+    exchange(a, out)
+    return out
+
+
 @final
 class Stage:
     """The transport along one axis for given potentials: lines (other axes, n) in units of the cell width."""
@@ -70,11 +81,14 @@ class Stage:
         self.weights = np.empty((0, 0))
 
     def lines(self, a: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(np.moveaxis(a, self.axis, -1)).reshape(-1, self.n)
+        """Return values of cells as lines along the axis."""
+        before = int(np.prod(self.shape[: self.axis]))
+        return _exchanged(a.reshape(before, self.n, -1)).reshape(-1, self.n)
 
     def whole(self, lines: np.ndarray) -> np.ndarray:
-        moved = [n for k, n in enumerate(self.shape) if k != self.axis] + [self.n]
-        return np.ascontiguousarray(np.moveaxis(lines.reshape(moved), -1, self.axis))
+        """Return what lines hold as values of cells."""
+        before = int(np.prod(self.shape[: self.axis]))
+        return _exchanged(lines.reshape(before, -1, self.n)).reshape(self.shape)
 
     def transform(self, phi: np.ndarray, kernel: Callable[..., None] = transforms) -> np.ndarray:
         """Return U along the axis, or what another kernel makes of the envelopes, which are kept."""

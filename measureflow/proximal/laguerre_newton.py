@@ -27,7 +27,7 @@ LEFT = 0.1
 """A cell is lost if it has less than this share of both its mass of now and the mass aimed at."""
 KEPT = 0.9
 """Weight of a hull; the rest is the psi of now."""
-SHORTEST = 0.02
+SHORTER, SHORTEST = 0.4, 0.02
 MOVED, LOOSE = 1e8, 0.01
 """A step stops where its residual is MOVED times the tolerance, at most LOOSE, of the distance moved."""
 BELOW = 0.05
@@ -80,28 +80,22 @@ def _advance(dual: Laguerre, now: Cells, factor: float) -> tuple[Cells, bool]:
     best = dual.at(now.psi + change)
     if best is not None and dual.missing(best) <= missing and not np.any(dual.held & (best.pushed < least)):
         return best, True
-    best = None
-    for way in (change, dual.bounded(change)):
-        best = _best(dual, now, way, missing, best)
-        if best is not None and dual.missing(best) < missing:
-            break
-    if missing > FAIR and (best is None or dual.missing(best) > STALLED * missing):
-        best = dual.at(0.5 * now.psi)  # half the way to psi = 0, where every atom has a cell
-    return (now if best is None or dual.missing(best) > max(missing, FAIR) else best), False
+    ways = change, dual.bounded(change)
+    found = [_below(dual, now, way) for way in ways]
+    best, change = min(zip(found, ways, strict=True), key=lambda pair: dual.missing(pair[0]))
+    length = SHORTER
+    while dual.missing(best) > (1.0 - 0.3 * length / SHORTER) * missing and length > SHORTEST:
+        best = min(best, _below(dual, now, length * change), key=dual.missing)
+        length *= SHORTER
+    if missing > FAIR and dual.missing(best) > STALLED * missing:
+        best = dual.at(0.5 * now.psi) or now  # half the way to psi = 0, where every atom has a cell
+    return (now if dual.missing(best) > max(missing, FAIR) else best), False
 
 
-def _best(dual: Laguerre, now: Cells, change: np.ndarray, missing: float, best: Cells | None) -> Cells | None:
-    """Return the cells, of those so far and those along a change of psi, that miss least, or the first that miss much less."""
-    length = 1.0
-    while length > SHORTEST:
-        for hull in dual.hulls(now.psi + length * change):
-            trial = dual.at(now.psi + KEPT * (hull - now.psi))
-            if trial is not None and (best is None or dual.missing(trial) < dual.missing(best)):
-                best = trial
-        if best is not None and dual.missing(best) < (1.0 - 0.3 * length) * missing:
-            break
-        length *= 0.4
-    return best
+def _below(dual: Laguerre, now: Cells, change: np.ndarray) -> Cells:
+    """Return the better cells of two hulls of psi after a change, mixed with psi; those of now if there are none."""
+    found = [dual.at(now.psi + KEPT * (hull - now.psi)) for hull in dual.hulls(now.psi + change)]
+    return min([cells for cells in found if cells is not None] or [now], key=dual.missing)
 
 
 def maximise(

@@ -12,10 +12,11 @@ import measureflow as mf
 from measureflow import problems
 from measureflow.kernels.cell_push import line_hulls
 from measureflow.proximal import Step, Tolerance, solve_proximal
-from measureflow.proximal.dual_transport import Stage, on_grid
+from measureflow.proximal.dual_transport import on_grid
 from measureflow.proximal.grid_conjugates import cell_energy
 from measureflow.proximal.laguerre import Laguerre
 from measureflow.proximal.laguerre_newton import maximise
+from measureflow.proximal.stages import Stage
 
 e = mf.energies
 W2 = mf.Wasserstein()

@@ -7,7 +7,7 @@ import pytest
 
 from measureflow.kernels import springs
 from measureflow.proximal.elliptic import Elliptic
-from measureflow.proximal.finite_volumes import Medium
+from measureflow.proximal.medium import Medium
 
 SHAPES = [(17,), (64,), (32, 32), (31, 45), (1, 40), (9, 10, 12), (7, 1, 9)]
 

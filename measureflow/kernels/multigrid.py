@@ -17,7 +17,6 @@ import numpy as np
 
 from measureflow._numba import njit
 from measureflow.kernels.coarsening import CHESS, JOINED, grid, substitute
-from measureflow.kernels.springs import dot as dot
 from measureflow.kernels.springs import pull
 
 LEAST = 8

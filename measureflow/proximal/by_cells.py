@@ -7,9 +7,9 @@ import numpy as np
 from measureflow.energies import Energy
 from measureflow.metrics import Metric, Wasserstein
 from measureflow.proximal.base import Step, Tolerance
-from measureflow.proximal.dual_transport import Stage
 from measureflow.proximal.grid_conjugates import cell_energy
 from measureflow.proximal.lbfgs import inner
+from measureflow.proximal.stages import pushed, stages_of, transformed
 from measureflow.states import Histogram, State
 
 
@@ -25,13 +25,7 @@ def by_cells(energy: Energy, metric: Metric, x: State, tau: float, tolerance: To
         return None
     shape = (x.grid.shape + (1, 1))[:3]
     phi = np.ascontiguousarray(local.potential.reshape(shape))
-    axes = [k for k in reversed(range(x.dim)) if shape[k] > 1]
-    stages = [Stage(k, shape, float(x.grid.spacing[k]), x.grid.periodic[k]) for k in axes]
-    u, first = phi, x.masses.reshape(shape)
-    for stage in stages:
-        u = stage.transform(u)
-    masses = first
-    for stage in reversed(stages):
-        masses = stage.push(masses)
+    stages, first = stages_of(x.grid), x.masses.reshape(shape)
+    u, masses = transformed(stages, phi), pushed(stages, first)
     distance = float(np.sqrt(max(2.0 * (inner(first, u) - inner(phi, masses)), 0.0)))
     return Step(x.replace(masses.reshape(x.grid.shape)), distance, method="push-forward")

@@ -32,19 +32,20 @@ from measureflow.proximal.crowd_cells import CappedCells
 from measureflow.proximal.dual_transport import (
     FEW,
     FORCING,
-    HALVINGS,
     LARGEST,
     LOOSE,
     MOVED,
     RAISE,
-    _blocks,
-    _Dual,
-    _Point,
+    Dual,
+    Point,
+    block_sums,
     coarser,
     prolonged,
+    search,
 )
 from measureflow.proximal.grid_conjugates import CellEnergy, cell_energy
 from measureflow.proximal.lbfgs import inner
+from measureflow.proximal.stages import pushed, stages_of, transformed
 from measureflow.states import Histogram
 
 WIDTH = 1.0
@@ -89,7 +90,7 @@ def crowd_step(energy: Energy, cap: float, x: Histogram, tau: float, tolerance: 
 class _Found:
     """Where the search ended."""
 
-    point: _Point
+    point: Point
     residual: float
     goal: float
     distance: float
@@ -123,7 +124,7 @@ class _Crowd:
                 point = self._at(point.phi, width, point.density)
             iteration += 1
             direction, _ = self.dual.direction(point, masses, FORCING, damping)
-            trial, length = self._search(point, direction, masses)
+            trial, length = search(self._valued, point, direction, rest)
             damping = RAISE * damping if length < 1.0 else max(0.1 * damping, LEAST)
             if trial is not None:
                 point = trial
@@ -137,14 +138,10 @@ class _Crowd:
         below = _Crowd(wide[0], self.cap, wide[1])
         return prolonged(below.solve(0.0, NESTED, NESTED_STEPS).point.phi, self.base.grid)
 
-    def _first(self, phi: np.ndarray) -> tuple[_Point, np.ndarray, float]:
+    def _first(self, phi: np.ndarray) -> tuple[Point, np.ndarray, float]:
         """Return the first point, its push-forward and width: the centre is the push-forward, cut off at the cap."""
-        stages, u = self.dual._stages(), phi
-        for stage in stages:
-            u = stage.transform(u)
-        masses = self.dual.masses
-        for stage in reversed(stages):
-            masses = stage.push(masses)
+        stages = stages_of(self.base.grid)
+        u, masses = transformed(stages, phi), pushed(stages, self.dual.masses)
         moved = float(np.sqrt(max(2.0 * (inner(self.dual.masses, u) - inner(phi, masses)), 0.0)))
         volume = self.cells.volume
         centre = with_mass(np.minimum(masses / volume, self.cap), self.cap, np.ones(self.shape, dtype=bool), 1.0 / volume)
@@ -153,7 +150,7 @@ class _Crowd:
         point = self._at(phi, width, centre)
         return point, self.dual.pushed(point), width
 
-    def _at(self, phi: np.ndarray, width: float, centre: np.ndarray) -> _Point:
+    def _at(self, phi: np.ndarray, width: float, centre: np.ndarray) -> Point:
         """Return phi as a point of the dual with this width of its kink and this centre."""
         self._take(width, centre)
         point = self._valued(phi)
@@ -162,27 +159,16 @@ class _Crowd:
         return point
 
     def _take(self, width: float, centre: np.ndarray) -> None:
-        """Take the dual with this width and centre; CappedCells has what `_Dual` asks of a CellEnergy."""
+        """Take the dual with this width and centre; CappedCells has what `Dual` asks of a CellEnergy."""
         self.local = CappedCells(self.cells, self.cap, width / self.cap, centre)
-        self.dual = _Dual(cast(CellEnergy, self.local), self.base)
+        self.dual = Dual(cast(CellEnergy, self.local), self.base)
 
-    def _valued(self, phi: np.ndarray) -> _Point | None:
+    def _valued(self, phi: np.ndarray) -> Point | None:
         """Return the dual at phi, with the value of the capped energy's conjugate; None where it is not finite."""
         point = self.dual.at(phi)
         if point is not None:
             point.value = inner(self.dual.masses, point.u) - self.local.conjugates(point.theta, point.density)
         return point
-
-    def _search(self, start: _Point, direction: np.ndarray, masses: np.ndarray) -> tuple[_Point | None, float]:
-        """Backtrack until the dual rises enough; return the new point and the length of the step."""
-        rise, length = inner(masses - self.cells.volume * start.density, direction), 1.0
-        rounding = 1e-14 * abs(start.value)
-        for _ in range(HALVINGS):
-            trial = self._valued(start.phi + length * direction)
-            if trial is not None and trial.value - start.value >= 1e-4 * length * rise - rounding:
-                return trial, length
-            length *= 0.5
-        return None, 0.0
 
 
 def spread(rest: np.ndarray, spacing: np.ndarray) -> float:
@@ -193,7 +179,7 @@ def spread(rest: np.ndarray, spacing: np.ndarray) -> float:
         lacking = 0.5 * float(np.sum(np.abs(rest)))
         wide = [k for k in range(3) if rest.shape[k] > 1]
         rest = np.pad(rest, [(0, n % 2 if n > 1 else 0) for n in rest.shape])
-        rest = _blocks(rest, rest.shape)
+        rest = block_sums(rest, rest.shape)
         side[wide] *= 2.0
         total += lacking * float(np.sqrt(np.sum(side[wide] ** 2)))
     return total

@@ -24,14 +24,13 @@ import numpy as np
 
 from measureflow.energies import Energy
 from measureflow.errors import UnsupportedError
-from measureflow.kernels.cell_push import averages, bend, push, stiffness
-from measureflow.kernels.ctransform import at_nodes, envelopes, transforms
-from measureflow.kernels.transpose import exchange
+from measureflow.kernels.ctransform import at_nodes
 from measureflow.metrics import Metric, Wasserstein
 from measureflow.proximal.base import Step, Tolerance, not_converged
 from measureflow.proximal.elliptic import Elliptic
 from measureflow.proximal.grid_conjugates import CellEnergy, cell_energy
 from measureflow.proximal.lbfgs import inner
+from measureflow.proximal.stages import Stage, conjugate_gradients, pushed, springs, stages_of, transformed
 from measureflow.states import Grid, Histogram, State
 
 HALVINGS = 3
@@ -57,83 +56,9 @@ LOOSE = 0.01
 """A step also stops where its residual is MOVED times the tolerance, at most LOOSE, of the distance moved."""
 
 
-def _exchanged(a: np.ndarray) -> np.ndarray:
-    """Return an array (outer, n, m) as (outer, m, n)."""
-    outer, n, m = a.shape
-    if n == 1 or m == 1:
-        return np.ascontiguousarray(a).reshape(outer, m, n)
-    out = np.empty((outer, m, n))
-    exchange(a, out)
-    return out
-
-
-@final
-class Stage:
-    """The transport along one axis for given potentials: lines (other axes, n) in units of the cell width."""
-
-    def __init__(self, axis: int, shape: tuple[int, ...], width: float, periodic: bool) -> None:
-        self.axis, self.shape, self.n, self.square = axis, shape, shape[axis], width**2
-        self.wrap = min(self.n, self.n // 2 + 1) if periodic else 0
-        lines, room = int(np.prod(shape)) // self.n, self.n + 2 * self.wrap
-        self.hull = np.empty((lines, room), np.int32)
-        self.ends = np.empty((lines, room))
-        self.counts = np.empty(lines, np.int64)
-        self.weights = np.empty((0, 0))
-
-    def lines(self, a: np.ndarray) -> np.ndarray:
-        """Return values of cells as lines along the axis."""
-        before = int(np.prod(self.shape[: self.axis]))
-        return _exchanged(a.reshape(before, self.n, -1)).reshape(-1, self.n)
-
-    def whole(self, lines: np.ndarray) -> np.ndarray:
-        """Return what lines hold as values of cells."""
-        before = int(np.prod(self.shape[: self.axis]))
-        return _exchanged(lines.reshape(before, -1, self.n)).reshape(self.shape)
-
-    def transform(self, phi: np.ndarray, kernel: Callable[..., None] = transforms) -> np.ndarray:
-        """Return U along the axis, or what another kernel makes of the envelopes, which are kept."""
-        scaled = self.lines(phi) / self.square
-        out = np.empty(scaled.shape)
-        envelopes(scaled, self.wrap, self.hull, self.ends, self.counts)
-        kernel(scaled, self.wrap, self.hull, self.ends, out)
-        return self.whole(self.square * out)
-
-    def push(self, m: np.ndarray) -> np.ndarray:
-        """Return the masses of the nodes that masses of the cells go to."""
-        lines = self.lines(m)
-        out = np.empty(lines.shape)
-        push(lines, self.wrap, self.hull, self.ends, out)
-        return self.whole(out)
-
-    def average(self, v: np.ndarray) -> np.ndarray:
-        """Return the averages over the cells of where they go."""
-        return self.whole(self.shares(self.lines(v)))
-
-    def shares(self, lines: np.ndarray) -> np.ndarray:
-        """Return the averages of lines."""
-        out = np.empty(lines.shape)
-        averages(lines, self.wrap, self.hull, self.ends, out)
-        return out
-
-    def stiffen(self, m: np.ndarray) -> np.ndarray:
-        """Find the second derivative for masses of the cells; return springs between neighbouring nodes."""
-        lines = self.lines(m)
-        faces = np.empty(lines.shape)
-        self.weights = np.zeros(self.ends.shape)
-        stiffness(lines, self.wrap, self.hull, self.ends, self.counts, faces, self.weights)
-        return self.whole(faces / self.square)
-
-    def bend(self, v: np.ndarray) -> np.ndarray:
-        """Return minus the second derivative applied to v."""
-        lines = self.lines(v)
-        out = np.zeros(lines.shape)
-        bend(lines, self.wrap, self.hull, self.counts, self.weights, 1.0 / self.square, out)
-        return self.whole(out)
-
-
 @final
 @dataclass(eq=False)
-class _Point:
+class Point:
     """The dual at phi (of mass 1), with its stages and, per cell, theta = phi - V and the density rho(phi)."""
 
     phi: np.ndarray
@@ -146,7 +71,7 @@ class _Point:
 
 
 @final
-class _Dual:
+class Dual:
     """The dual function of one step."""
 
     def __init__(self, local: CellEnergy, base: Histogram) -> None:
@@ -154,7 +79,7 @@ class _Dual:
         self.shape = (base.grid.shape + (1, 1))[:3]
         self.masses = base.masses.reshape(self.shape)
 
-    def at(self, phi: np.ndarray) -> _Point | None:
+    def at(self, phi: np.ndarray) -> Point | None:
         """Return the dual at phi shifted to mass 1; None where it is not finite."""
         if not np.all(np.isfinite(phi)) or float(np.max(np.abs(phi))) > 1e100:
             return None
@@ -163,69 +88,38 @@ class _Dual:
         c = local.shift(theta)
         phi, theta = phi + c, theta + c
         density = local.density(theta)
-        stages, u = self._stages(), phi
-        for stage in stages:
-            u = stage.transform(u)
+        stages = stages_of(self.grid)
+        u = transformed(stages, phi)
         value = inner(self.masses, u) - local.volume * float(np.sum(local.conjugate(density)))
-        return _Point(phi, stages, theta, density, value, u) if np.isfinite(value) else None
+        return Point(phi, stages, theta, density, value, u) if np.isfinite(value) else None
 
-    def _stages(self) -> list[Stage]:
-        """Return the stages, last axis first."""
-        grid: Grid = self.grid
-        axes = [k for k in reversed(range(grid.dim)) if grid.shape[k] > 1]
-        return [Stage(k, self.shape, float(grid.spacing[k]), grid.periodic[k]) for k in axes]
-
-    def pushed(self, point: _Point) -> np.ndarray:
+    def pushed(self, point: Point) -> np.ndarray:
         """Return the push-forward of mu."""
-        m = self.masses
-        for stage in reversed(point.stages):
-            m = stage.push(m)
-        return m
+        return pushed(point.stages, self.masses)
 
-    def gap(self, point: _Point, masses: np.ndarray) -> float:
+    def gap(self, point: Point, masses: np.ndarray) -> float:
         """Return the duality gap of phi and masses pushed forward by its plan."""
         return self.local.gap(point.theta, point.density, masses / self.local.volume)
 
-    def distance(self, point: _Point, masses: np.ndarray) -> float:
+    def distance(self, point: Point, masses: np.ndarray) -> float:
         """Return the root of twice the cost of the plan."""
         return float(np.sqrt(max(2.0 * (inner(self.masses, point.u) - inner(point.phi, masses)), 0.0)))
 
-    def direction(self, point: _Point, masses: np.ndarray, forcing: float, damping: float) -> tuple[np.ndarray, int]:
+    def direction(self, point: Point, masses: np.ndarray, forcing: float, damping: float) -> tuple[np.ndarray, int]:
         """Return Newton's direction, from conjugate gradients down to a share of the first residual, and their number."""
         diagonal, faces = self._operator(point, masses)
         diagonal = diagonal + damping * self._scale(diagonal, faces)
-        cycle = Elliptic(diagonal, list(faces)).cycle
-        x, r = np.zeros(self.shape), masses - self.local.volume * point.density
-        z = cycle(r)
-        p, size = z, inner(r, z)
-        first, count = size, 0
-        while size > forcing**2 * first and count < SOLVES:
-            q = self._apply(point, diagonal, p)
-            curvature = inner(p, q)
-            if curvature <= 0.0:
-                break
-            step = size / curvature
-            x, r = x + step * p, r - step * q
-            z = cycle(r)
-            new = inner(r, z)
-            p, size, count = z + (new / size) * p, new, count + 1
-        return (x if count else z), count
+        cycle = Elliptic(diagonal, faces).cycle
+        load = masses - self.local.volume * point.density
+        return conjugate_gradients(lambda p: self._apply(point, diagonal, p), cycle, load, forcing, SOLVES)
 
-    def _operator(self, point: _Point, masses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _operator(self, point: Point, masses: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return the diagonal of minus the second derivative, and springs between neighbours that stand for the rest."""
         volume = self.local.volume
         diagonal = volume * self.local.secant(point.theta, point.density, masses / volume)
-        faces, m = np.zeros((3, *self.shape)), self.masses
-        for k in reversed(range(len(point.stages))):
-            stage = point.stages[k]
-            springs = stage.stiffen(m)
-            for later in reversed(point.stages[:k]):
-                springs = later.push(springs)
-            faces[stage.axis] = springs
-            m = stage.push(m) if k else m
-        return diagonal, faces
+        return diagonal, springs(point.stages, self.masses)
 
-    def _scale(self, diagonal: np.ndarray, faces: np.ndarray) -> np.ndarray | float:
+    def _scale(self, diagonal: np.ndarray, faces: list[np.ndarray]) -> np.ndarray | float:
         """Return what damping adds to: the second derivative's own diagonal, or a typical one if densities may vanish."""
         local = self.local
         if local.compact:
@@ -234,7 +128,7 @@ class _Dual:
         around = sum(faces[k] + np.roll(faces[k], 1, axis=k) for k in range(3))
         return np.asarray(diagonal + around)
 
-    def _apply(self, point: _Point, diagonal: np.ndarray, v: np.ndarray) -> np.ndarray:
+    def _apply(self, point: Point, diagonal: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Return minus the second derivative applied to v."""
         averaged = [v]
         for stage in point.stages[:-1]:
@@ -257,14 +151,12 @@ class _Dual:
 
     def _extended(self, phi: np.ndarray, held: np.ndarray) -> np.ndarray:
         """Return phi, in empty cells raised to where they attract no mass from full ones: max of phi_i - share |x_i - x|^2/2."""
-        reach = np.where(held, -phi, FAR) / SHARE
-        for stage in self._stages():
-            reach = stage.transform(reach, at_nodes)
+        reach = transformed(stages_of(self.grid), np.where(held, -phi, FAR) / SHARE, at_nodes)
         return np.where(held, phi, np.maximum(phi, -SHARE * reach))
 
-    def _coarser(self) -> _Dual | None:
+    def _coarser(self) -> Dual | None:
         found = coarser(self.local, self.base) if self.base.masses.size > FEW else None
-        return None if found is None else _Dual(*found)
+        return None if found is None else Dual(*found)
 
 
 def coarser(local: CellEnergy, base: Histogram) -> tuple[CellEnergy, Histogram] | None:
@@ -273,13 +165,13 @@ def coarser(local: CellEnergy, base: Histogram) -> tuple[CellEnergy, Histogram] 
     if any(n % 2 or n < 4 for n in grid.shape if n > 1):
         return None
     coarse = Grid(grid.bounds, tuple((n + 1) // 2 for n in grid.shape), grid.periodic)
-    masses = _blocks(base.masses, grid.shape)
+    masses = block_sums(base.masses, grid.shape)
     share = coarse.cell_volume / grid.cell_volume
-    wide = replace(local, potential=_blocks(local.potential, grid.shape) / share, volume=coarse.cell_volume)
+    wide = replace(local, potential=block_sums(local.potential, grid.shape) / share, volume=coarse.cell_volume)
     return wide, Histogram(masses, coarse)
 
 
-def _blocks(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def block_sums(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return the sums over pairs of cells along every axis."""
     for k, n in enumerate(shape):
         if n > 1:
@@ -319,10 +211,10 @@ def on_grid(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tol
             "exact W2 steps of histograms on grids take sums of Entropy, KL, one PowerEntropy, Potential and Quadratic, "
             f"got {energy!r}"
         )
-    return maximise(_Dual(local, x), x, tolerance)
+    return maximise(Dual(local, x), x, tolerance)
 
 
-def maximise(dual: _Dual, x: Histogram, tolerance: Tolerance) -> Step:
+def maximise(dual: Dual, x: Histogram, tolerance: Tolerance) -> Step:
     """Return the step that the dual certifies."""
     share = min(LOOSE, MOVED * tolerance.residual)
     point, masses, residual, iterations = ascend(dual, tolerance.residual, share, tolerance.max_iterations)
@@ -330,7 +222,7 @@ def maximise(dual: _Dual, x: Histogram, tolerance: Tolerance) -> Step:
     return Step(x.replace(masses.reshape(x.grid.shape)), distance, residual, iterations, "dual Newton")
 
 
-def ascend(dual: _Dual, tolerance: float, share: float, most: int, strict: bool = True) -> tuple[_Point, np.ndarray, float, int]:
+def ascend(dual: Dual, tolerance: float, share: float, most: int, strict: bool = True) -> tuple[Point, np.ndarray, float, int]:
     """Ascend the dual by damped Newton steps (Levenberg and Marquardt) until its gap is small.
 
     Returns
@@ -357,17 +249,19 @@ def ascend(dual: _Dual, tolerance: float, share: float, most: int, strict: bool 
                 hint = "a smaller tau" if dual.local.compact else "a larger tau, or a law without empty cells"
                 raise not_converged(residual, goal, iteration, "try " + hint)
             direction, _ = dual.direction(point, masses, FORCING, damping)
-            trial, length = _search(dual, point, direction, masses)
+            trial, length = search(dual.at, point, direction, masses - dual.local.volume * point.density)
             damping = RAISE * damping if length < 1.0 else max(0.1 * damping, LEAST)
         point = trial
 
 
-def _search(dual: _Dual, start: _Point, direction: np.ndarray, masses: np.ndarray) -> tuple[_Point | None, float]:
-    """Backtrack until the dual rises enough; return the new point and the length of the step."""
-    rise, length = inner(masses - dual.local.volume * start.density, direction), 1.0
+def search(
+    at: Callable[[np.ndarray], Point | None], start: Point, direction: np.ndarray, missing: np.ndarray
+) -> tuple[Point | None, float]:
+    """Backtrack until the dual, of derivative `missing`, rises enough; return the new point and the length of the step."""
+    rise, length = inner(missing, direction), 1.0
     rounding = 1e-14 * abs(start.value)
     for _ in range(HALVINGS):
-        trial = dual.at(start.phi + length * direction)
+        trial = at(start.phi + length * direction)
         if trial is not None and trial.value - start.value >= 1e-4 * length * rise - rounding:
             return trial, length
         length *= 0.5

@@ -24,11 +24,11 @@ import numpy as np
 
 from measureflow.kernels.cell_push import line_hulls
 from measureflow.kernels.ctransform import at_nodes
-from measureflow.proximal.dual_transport import Stage
 from measureflow.proximal.elliptic import Elliptic
 from measureflow.proximal.grid_conjugates import CellEnergy
 from measureflow.proximal.lbfgs import inner
-from measureflow.states import Grid, Histogram
+from measureflow.proximal.stages import Stage, conjugate_gradients, pushed, springs, stages_of, transformed
+from measureflow.states import Histogram
 
 NEGLIGIBLE = 1e-8
 """Share of the largest mass below which an atom is left out (its mass goes to the others)."""
@@ -70,18 +70,10 @@ class Laguerre:
         self.potential = local.potential.reshape(self.shape)
         self.far = FAR * sum((hi - lo) ** 2 for lo, hi in base.grid.bounds)
 
-    def stages(self) -> list[Stage]:
-        """Return the transports along the axes, last axis first."""
-        grid: Grid = self.grid
-        axes = [k for k in reversed(range(grid.dim)) if grid.shape[k] > 1]
-        return [Stage(k, self.shape, float(grid.spacing[k]), grid.periodic[k]) for k in axes]
-
     def at(self, psi: np.ndarray) -> Cells | None:
         """Return the dual at psi; None where it is not finite."""
-        u = np.where(self.held, psi, self.far)
-        stages = self.stages()
-        for stage in stages:
-            u = stage.transform(u)
+        stages = stages_of(self.grid)
+        u = transformed(stages, np.where(self.held, psi, self.far))
         theta = -u - self.potential
         if not np.isfinite(np.sum(theta)):
             return None
@@ -89,11 +81,8 @@ class Laguerre:
         theta += c
         density = self.local.density(theta)
         del theta
-        pushed = self.local.volume * density
-        for stage in reversed(stages):
-            pushed = stage.push(pushed)
         u -= c
-        return Cells(psi - c, stages, u, density, pushed)
+        return Cells(psi - c, stages, u, density, pushed(stages, self.local.volume * density))
 
     def missing(self, cells: Cells) -> float:
         """Return the L1 distance of the Laguerre cells' masses from mu."""
@@ -122,20 +111,14 @@ class Laguerre:
 
     def law(self, cells: Cells) -> np.ndarray:
         """Return the mean of rho' and the push-forward of mu by the potential -U, or rho' if the mean is worse than mu."""
-        behind, ahead = self.scaled(cells), self._pushed_forward(-cells.u)
+        stages = stages_of(self.grid)
+        transformed(stages, -cells.u)
+        behind, ahead = self.scaled(cells), pushed(stages, self.masses)
         behind /= float(np.sum(behind))
         mean = ahead + behind
         mean /= float(np.sum(mean))
         kept = self._energy(mean) + 0.5 * self.distance(cells) ** 2 <= self._energy(self.masses)
         return mean if kept else behind
-
-    def _pushed_forward(self, phi: np.ndarray) -> np.ndarray:
-        stages, masses = self.stages(), self.masses
-        for stage in stages:
-            phi = stage.transform(phi)
-        for stage in reversed(stages):
-            masses = stage.push(masses)
-        return masses
 
     def _energy(self, masses: np.ndarray) -> float:
         """Return tau E."""
@@ -145,20 +128,14 @@ class Laguerre:
     def direction(self, cells: Cells, excess: np.ndarray) -> np.ndarray:
         """Return the change of psi that takes the excess from the Laguerre cells, by conjugate gradients."""
         stiff, ridge, cycle = self._operator(cells)
-        x, r = np.zeros(self.shape), np.where(self.held, excess, 0.0)
-        z = np.where(self.held, cycle(r), 0.0)
-        p, size = z, inner(r, z)
-        first, count = size, 0
-        while size > FORCING**2 * first and count < SOLVES:
-            q = np.where(self.held, self._bent(cells, stiff, p) + ridge * p, 0.0)
-            curvature = inner(p, q)
-            if curvature <= 0.0:
-                break
-            step = size / curvature
-            x, r = x + step * p, r - step * q
-            z = np.where(self.held, cycle(r), 0.0)
-            new = inner(r, z)
-            p, size, count = z + (new / size) * p, new, count + 1
+
+        def apply(p: np.ndarray) -> np.ndarray:
+            return np.where(self.held, self._bent(cells, stiff, p) + ridge * p, 0.0)
+
+        def precondition(r: np.ndarray) -> np.ndarray:
+            return np.where(self.held, cycle(r), 0.0)
+
+        x, _ = conjugate_gradients(apply, precondition, np.where(self.held, excess, 0.0), FORCING, SOLVES)
         for stage in cells.stages:
             stage.weights = np.empty((0, 0))
         return x
@@ -172,18 +149,10 @@ class Laguerre:
     def _operator(self, cells: Cells) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
         """Return the stiffness of the cells, what is added to the diagonal, and a multigrid cycle with springs of neighbours."""
         stiff = self.local.volume * self.local.stiffness(cells.density)
-        lumped, masses = stiff, self.local.volume * cells.density
-        faces: list[np.ndarray] = [np.zeros(self.shape)] * 3
-        for k in reversed(range(len(cells.stages))):
-            stage = cells.stages[k]
-            springs = stage.stiffen(masses)
-            for later in reversed(cells.stages[:k]):
-                springs = later.push(springs)
-            faces[stage.axis] = springs
-            masses, lumped = stage.push(masses), stage.push(lumped)
+        lumped, faces = pushed(cells.stages, stiff), springs(cells.stages, self.local.volume * cells.density)
         ridge = lumped.copy()
-        for k, springs in enumerate(faces):
-            ridge += springs + np.roll(springs, 1, axis=k)
+        for k, face in enumerate(faces):
+            ridge += face + np.roll(face, 1, axis=k)
         ridge *= RIDGE
         ridge += 1e-300
         return stiff, ridge, Elliptic(lumped + ridge, faces).cycle
@@ -202,16 +171,14 @@ class Laguerre:
     def hulls(self, psi: np.ndarray) -> Iterator[np.ndarray]:
         """Yield two c-concave functions below psi: by the transforms between nodes, and by convex hulls along the axes."""
         psi = np.where(self.held, psi, self.far)
-        yield -self.transformed(-self.transformed(psi))
-        for stage in self.stages():
+        yield -self.at_nodes(-self.at_nodes(psi))
+        for stage in stages_of(self.grid):
             psi = np.where(self.held, stage.transform(psi, line_hulls), self.far)
         yield psi
 
-    def transformed(self, psi: np.ndarray) -> np.ndarray:
+    def at_nodes(self, psi: np.ndarray) -> np.ndarray:
         """Return min over j of |x_i - x_j|^2/2 + psi_j at the nodes."""
-        for stage in self.stages():
-            psi = stage.transform(psi, at_nodes)
-        return psi
+        return transformed(stages_of(self.grid), psi, at_nodes)
 
     def rest(self) -> np.ndarray:
         """Return psi = 0: every cell goes to its own atom."""

@@ -52,7 +52,7 @@ def coarse_start(dual: Laguerre) -> np.ndarray:
     if found is None:
         return dual.rest()
     coarse = Laguerre(*found)
-    psi = -dual.transformed(-prolonged(maximise(coarse, coarse_start(coarse), 0.0, NESTED, NESTED_STEPS)[0].u, dual.grid))
+    psi = -dual.at_nodes(-prolonged(maximise(coarse, coarse_start(coarse), 0.0, NESTED, NESTED_STEPS)[0].u, dual.grid))
     cells = dual.at(psi)
     if cells is None or float(np.sum(dual.masses[cells.pushed <= LOST * dual.masses])) > TINY:
         psi = KEPT * psi

@@ -24,8 +24,9 @@ from measureflow.kernels.fluxes import dissipation
 from measureflow.metrics import Metric, Wasserstein
 from measureflow.proximal.base import Step, Tolerance, not_converged
 from measureflow.proximal.caps import with_mass, without_cap
-from measureflow.proximal.finite_volumes import Medium, Solved, implicit_step
+from measureflow.proximal.finite_volumes import implicit_step
 from measureflow.proximal.frozen import Split, require_descent, separate, settle
+from measureflow.proximal.medium import Medium
 from measureflow.states import Histogram, State
 
 STALLED = 1e-7
@@ -79,7 +80,9 @@ def linearised(
     p = solved.rho * (mean * x.masses.size / float(np.sum(solved.rho)))
     if medium.cap < np.inf:
         p = with_mass(solved.rho, medium.cap, medium.free, 1.0 / volume) * volume
-    return Step(x.replace(p), _length(medium, solved, tau, volume), residual, solved.iterations, METHOD)
+    return Step(
+        x.replace(p), length(medium, solved.rho, medium.potential + solved.push, tau, volume), residual, solved.iterations, METHOD
+    )
 
 
 def _settled(parts: Split, metric: Metric, x: Histogram, tau: float, tolerance: Tolerance, masses: np.ndarray | None) -> Step:
@@ -138,9 +141,9 @@ def medium_of(energy: Energy, x: Histogram) -> Medium:
     return Medium(spacing, x.grid.periodic, np.array(coef), np.array(power), potential, ~blocked, cap)
 
 
-def _length(medium: Medium, solved: Solved, tau: float, volume: float) -> float:
-    """Return tau |grad(phi + V)| in L2 of the mobility."""
-    flat = solved.rho.reshape(-1), (medium.potential + solved.push).reshape(-1)
+def length(medium: Medium, rho: np.ndarray, potential: np.ndarray, tau: float, volume: float) -> float:
+    """Return tau |grad(phi + V)| in L2 of the mobility, for densities rho and the potential V."""
+    flat = rho.reshape(-1), potential.reshape(-1)
     pairs = zip(medium.axes(), medium.faces, strict=True)
     total = sum(dissipation(*flat, k.reshape(-1), medium.coef, medium.power, shape) for shape, k in pairs)
     return tau * float(np.sqrt(max(total, 0.0) * volume))

@@ -29,8 +29,8 @@ from measureflow.energies import (
 )
 from measureflow.errors import UnsupportedError
 from measureflow.kernels import fluxes
-from measureflow.proximal.finite_volumes import Medium
-from measureflow.proximal.linearised import medium_of
+from measureflow.proximal.linearised import length, medium_of
+from measureflow.proximal.medium import Medium
 from measureflow.states import Grid, Histogram, State
 
 LOCAL = (KL, CellPotential, Entropy, Obstacle, Potential, PowerEntropy, Quadratic)
@@ -150,8 +150,4 @@ class CellRates:
 
     def length(self, tau: float) -> float:
         """Return tau |grad(phi + V)| in L2 of the mobility: the length of a step."""
-        medium, rho = self.medium, self.law.density.reshape(-1)
-        pairs = zip(medium.axes(), medium.faces, strict=True)
-        flat = medium.potential.reshape(-1)
-        total = sum(fluxes.dissipation(rho, flat, k.reshape(-1), medium.coef, medium.power, shape) for shape, k in pairs)
-        return tau * float(np.sqrt(max(total, 0.0) * self.law.grid.cell_volume))
+        return length(self.medium, self.law.density, self.medium.potential, tau, self.law.grid.cell_volume)

@@ -210,3 +210,8 @@ class Wasserstein(Metric):
 
     def __repr__(self) -> str:
         return f"Wasserstein(p={self.p}" + (f", method={self.method!r})" if self.method != "auto" else ")")
+
+
+def is_w2(metric: Metric) -> bool:
+    """Return whether a metric is the exact Wasserstein distance of order 2."""
+    return isinstance(metric, Wasserstein) and metric.p == 2 and metric.method == "auto"

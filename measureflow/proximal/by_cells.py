@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from measureflow.energies import Energy
-from measureflow.metrics import Metric, Wasserstein
+from measureflow.metrics import Metric
+from measureflow.metrics.wasserstein import is_w2
 from measureflow.proximal.base import Step, Tolerance
 from measureflow.proximal.grid_conjugates import cell_energy
 from measureflow.proximal.lbfgs import inner
@@ -18,7 +19,7 @@ def by_cells(energy: Energy, metric: Metric, x: State, tau: float, tolerance: To
 
     It is the minimiser among laws at cell centres, where masses that move by a fraction f of a cell spread by f (1 - f) h^2.
     """
-    if not isinstance(x, Histogram) or not isinstance(metric, Wasserstein) or metric.p != 2 or metric.method != "auto":
+    if not isinstance(x, Histogram) or not is_w2(metric):
         return None
     local = cell_energy(energy, x, tau)
     if local is None or local.internal:

@@ -6,7 +6,8 @@ import numpy as np
 
 from measureflow.energies import Energy
 from measureflow.errors import UnsupportedError
-from measureflow.metrics import Metric, Wasserstein
+from measureflow.metrics import Metric
+from measureflow.metrics.wasserstein import is_w2
 from measureflow.proximal.base import Step, Tolerance
 from measureflow.proximal.caps import without_cap
 from measureflow.states import Histogram, Quantiles, State
@@ -25,7 +26,7 @@ def capped(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tole
     cap, rest = without_cap(energy)
     if cap == np.inf:
         return None
-    flat = isinstance(metric, Wasserstein) and metric.p == 2 and metric.method == "auto"
+    flat = is_w2(metric)
     if not flat or not isinstance(x, (Quantiles, Histogram)):
         raise UnsupportedError(f"a Congestion is for Quantiles and Histogram under Wasserstein(p=2), got {x!r} under {metric!r}")
     if not rest.boxed:

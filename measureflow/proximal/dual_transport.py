@@ -25,7 +25,8 @@ import numpy as np
 from measureflow.energies import Energy
 from measureflow.errors import UnsupportedError
 from measureflow.kernels.ctransform import at_nodes
-from measureflow.metrics import Metric, Wasserstein
+from measureflow.metrics import Metric
+from measureflow.metrics.wasserstein import is_w2
 from measureflow.proximal.base import Step, Tolerance, not_converged
 from measureflow.proximal.elliptic import Elliptic
 from measureflow.proximal.grid_conjugates import CellEnergy, cell_energy
@@ -203,7 +204,7 @@ def on_grid(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tol
     ConvergenceError
         If the duality gap stays too large.
     """
-    if not isinstance(x, Histogram) or not isinstance(metric, Wasserstein) or metric.p != 2 or metric.method != "auto":
+    if not isinstance(x, Histogram) or not is_w2(metric):
         return None
     local = cell_energy(energy, x, tau)
     if local is None:

@@ -21,7 +21,8 @@ import numpy as np
 
 from measureflow.energies import MMD, CellPotential, Energy, EnergyDistance, Interaction, QuadraticInteraction, Sum
 from measureflow.errors import ConvergenceError
-from measureflow.metrics import Metric, Wasserstein
+from measureflow.metrics import Metric
+from measureflow.metrics.wasserstein import is_w2
 from measureflow.proximal.base import Step, Tolerance, not_converged
 from measureflow.states import Grid, Histogram, State
 
@@ -90,7 +91,7 @@ def nonlocal_step(
     ConvergenceError
         If the residual stays above the tolerance, or the step does not lower E + d^2/(2 tau).
     """
-    if not isinstance(x, Histogram) or not isinstance(metric, Wasserstein) or metric.p != 2 or metric.method != "auto":
+    if not isinstance(x, Histogram) or not is_w2(metric):
         return None
     parts, on_line = separate(energy), x.dim == 1 and not x.grid.periodic[0]
     if parts is None or (on_line and energy.boxed and not again):

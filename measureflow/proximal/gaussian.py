@@ -6,7 +6,8 @@ import numpy as np
 
 from measureflow.energies import Energy, SquaredWasserstein
 from measureflow.errors import UnsupportedError
-from measureflow.metrics import Metric, Wasserstein
+from measureflow.metrics import Metric
+from measureflow.metrics.wasserstein import is_w2
 from measureflow.proximal.base import Step, Tolerance
 from measureflow.proximal.closed import require_convex
 from measureflow.proximal.parts import Parts, split
@@ -24,7 +25,7 @@ def gaussian(energy: Energy, metric: Metric, x: State, tau: float, tolerance: To
     UnsupportedError
         If the energy has a box.
     """
-    if not isinstance(x, Gaussian) or not isinstance(metric, Wasserstein) or metric.p != 2 or metric.method != "auto":
+    if not isinstance(x, Gaussian) or not is_w2(metric):
         return None
     parts = split(energy, x.dim)
     if parts.bounds is not None:

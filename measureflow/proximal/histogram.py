@@ -23,7 +23,8 @@ from measureflow.energies.entropy import InternalEnergy
 from measureflow.energies.ratios import FDivergence
 from measureflow.errors import CallbackError, ConvergenceError, UnsupportedError
 from measureflow.kernels.cells import solve_cells, transport_moments
-from measureflow.metrics import Metric, Wasserstein
+from measureflow.metrics import Metric
+from measureflow.metrics.wasserstein import is_w2
 from measureflow.proximal.base import Step, Tolerance, not_converged
 from measureflow.proximal.lbfgs import MEMORY, Pairs, inner, preconditioned, remember
 from measureflow.states import Histogram, State
@@ -74,9 +75,7 @@ def even_cells(energy: Energy, metric: Metric, x: State, tau: float, tolerance: 
     ConvergenceError
         If the residual stays above the tolerance, and above 1e-8 of the state's size where rounding ends the search.
     """
-    if not isinstance(x, Histogram) or not isinstance(metric, Wasserstein) or x.dim != 1:
-        return None
-    if metric.p != 2 or metric.method != "auto" or x.grid.periodic[0]:
+    if not isinstance(x, Histogram) or not is_w2(metric) or x.dim != 1 or x.grid.periodic[0]:
         return None
     if len(x.masses) == 1:
         return Step(x, 0.0)

@@ -13,7 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from measureflow.energies import Energy
-from measureflow.metrics import Metric, Wasserstein
+from measureflow.metrics import Metric
+from measureflow.metrics.wasserstein import is_w2
 from measureflow.proximal import dual_transport
 from measureflow.proximal.base import Step, Tolerance
 from measureflow.proximal.dual_transport import prolonged
@@ -140,7 +141,7 @@ def on_grid(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tol
     ConvergenceError
         If the duality gap stays too large, here and in `proximal.dual_transport`.
     """
-    if not isinstance(x, Histogram) or not isinstance(metric, Wasserstein) or metric.p != 2 or metric.method != "auto":
+    if not isinstance(x, Histogram) or not is_w2(metric):
         return None
     local = cell_energy(energy, x, tau)
     if local is None or _steep(local, x):

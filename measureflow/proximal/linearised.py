@@ -21,7 +21,8 @@ from measureflow.energies import (
 )
 from measureflow.errors import UnsupportedError
 from measureflow.kernels.fluxes import dissipation
-from measureflow.metrics import Metric, Wasserstein
+from measureflow.metrics import Metric
+from measureflow.metrics.wasserstein import is_w2
 from measureflow.proximal.base import Step, Tolerance, not_converged
 from measureflow.proximal.caps import with_mass, without_cap
 from measureflow.proximal.finite_volumes import implicit_step
@@ -56,7 +57,7 @@ def linearised(
     UnsupportedError
         If the energy or the metric has no such step, or there is mass in blocked cells.
     """
-    if not isinstance(x, Histogram) or not isinstance(metric, Wasserstein) or metric.p != 2 or metric.method != "auto":
+    if not isinstance(x, Histogram) or not is_w2(metric):
         raise UnsupportedError(f"linearised steps are those of a Histogram under Wasserstein(p=2), got {x!r} under {metric!r}")
     parts = separate(energy)
     if parts is not None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from measureflow.energies import Energy
 from measureflow.energies.base import Bounds
-from measureflow.metrics import Metric, Wasserstein
+from measureflow.metrics import Metric
+from measureflow.metrics.wasserstein import is_w2
 from measureflow.proximal.base import Step
 from measureflow.proximal.lbfgs import inner
 from measureflow.states import Particles, Quantiles, State
@@ -71,7 +72,7 @@ class Ordered:
 
 def ordered(metric: Metric, x: State) -> Ordered | None:
     """Return sorted coordinates of a law of equal atoms on the line under W2, None for any other state."""
-    if not isinstance(metric, Wasserstein) or metric.p != 2 or metric.method != "auto":
+    if not is_w2(metric):
         return None
     if isinstance(x, Quantiles) or (isinstance(x, Particles) and x.dim == 1 and x.equal_weights):
         return Ordered(x)

@@ -10,7 +10,8 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow.energies import Congestion, Energy
 from measureflow.errors import UnsupportedError
-from measureflow.metrics import Metric, Wasserstein
+from measureflow.metrics import Metric
+from measureflow.metrics.wasserstein import is_w2
 from measureflow.proximal import Step, Tolerance, solve_proximal
 from measureflow.schemes.base import Players, Scheme
 from measureflow.schemes.info import States
@@ -54,7 +55,7 @@ class Minimizing(Scheme):
 
 def flows_on_cells(metric: Metric, x: State) -> bool:
     """Return whether linearised minimizing movements are defined: those of a histogram under W2."""
-    return isinstance(x, Histogram) and isinstance(metric, Wasserstein) and metric.p == 2 and metric.method == "auto"
+    return isinstance(x, Histogram) and is_w2(metric)
 
 
 def projected(allowed: np.ndarray, z: np.ndarray) -> str:

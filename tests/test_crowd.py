@@ -6,16 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+from scipy.stats import norm
 
 import measureflow as mf
 from measureflow import energies as e
 from measureflow import problems
 from measureflow.problems.crowd import uniform_ball
+from measureflow.proximal import solve_proximal
 from measureflow.proximal.base import Tolerance
 from measureflow.proximal.caps import with_mass
-from measureflow.proximal.crowd import spread
 from measureflow.proximal.crowd_cells import CappedCells
-from measureflow.proximal.grid_conjugates import CellEnergy
+from measureflow.proximal.crowd_pressure import Pressure, spread
+from measureflow.proximal.grid_conjugates import CellEnergy, cell_energy
 from measureflow.proximal.linearised import linearised
 
 EXACT, LINEARISED = mf.JKO(), mf.JKO(inner="linearised")
@@ -110,6 +113,79 @@ def test_too_little_room_between_walls() -> None:
     energy = e.Quadratic() + e.Congestion(1.0) + e.Box(-0.3, 0.3)
     with pytest.raises(ValueError, match="density_cap must leave room in the box"):
         mf.proximal(energy, mf.Wasserstein(), mf.Quantiles([-0.1, 0.0, 0.1]), 0.1)
+
+
+def test_quantiles_with_entropy_below_a_cap_come_to_rest() -> None:
+    """The law at rest is min(cap, c e^(-V/T)), with c for mass 1."""
+    temperature, cap = 0.05, 1.2
+
+    def density(x: np.ndarray, log_c: float) -> np.ndarray:
+        return np.minimum(cap, np.exp(log_c - x**2 / temperature))
+
+    x = np.linspace(-3.0, 3.0, 60_001)
+    log_c = brentq(lambda c: float(np.sum(density(x, c))) * 1e-4 - 1.0, -2.0, 8.0)
+    energy = temperature * e.Entropy() + e.Quadratic(2.0) + e.Congestion(cap)
+    errors = []
+    for n in (50, 100, 200):
+        levels = (np.arange(n) + 0.5) / n
+        sol = mf.solve(energy, mf.Quantiles(0.3 + 2.0 * (levels - 0.5)), 8.0, 0.4)
+        exact = np.interp(levels, (np.cumsum(density(x, log_c)) - 0.5 * density(x, log_c)) * 1e-4, x)
+        end = sol.states[-1].values
+        assert np.nanmax(sol.info["residual"]) <= 2e-10 and np.all(np.diff(sol.energies) <= 1e-12)
+        assert np.diff(end).min() * n * cap >= 1.0 - 1e-9
+        assert np.count_nonzero(np.diff(end) * n * cap < 1.0 + 1e-6) > 0.3 * n  # the middle is saturated, the tails are not
+        errors.append(float(np.sqrt(np.mean((end - exact) ** 2))))
+    assert errors[-1] < 1.5e-3 and errors[2] < 0.65 * errors[1] < 0.65**2 * errors[0]
+
+
+def test_quantiles_and_cells_with_entropy_below_a_cap_flow_alike() -> None:
+    energy = 0.1 * e.Entropy() + e.Quadratic(4.0, centre=[0.2]) + e.Congestion(1.5)
+    grid = mf.Grid([(-1.5, 1.5)], 150)
+    cells = mf.Histogram.from_density(lambda x: np.exp(-0.5 * (x[..., 0] / 0.4) ** 2), grid)
+    quantiles = mf.Quantiles(0.4 * norm.ppf((np.arange(200) + 0.5) / 200))
+    ends = [mf.solve(energy, law, 0.4, 0.02, scheme=s).states[-1] for law, s in ((quantiles, EXACT), (cells, LINEARISED))]
+    assert np.count_nonzero(np.diff(ends[0].values) * 200 * 1.5 < 1.0 + 1e-6) > 40
+    assert mf.distance(ends[0], ends[1].to_quantiles(200)) < 0.01
+    assert abs(ends[0].mean()[0] - 0.2 * (1.0 - 1.08**-20)) < 1e-3
+
+
+DENSE: dict[str, e.Energy] = {
+    "entropy": 0.05 * e.Entropy() + e.Quadratic(2.0),
+    "porous medium": 0.1 * e.PowerEntropy(2.0) + e.Potential(lambda x: 3.0 * np.sum(np.cosh(2.0 * x), axis=1)),
+    "between walls": 0.05 * e.Entropy() + e.Quadratic(2.0, linear=[-1.0]) + e.Box(-0.6, 0.5),
+    "KL": e.KL(mf.Gaussian(0.1, 0.01)),
+    "chi squared": e.ChiSquared(mf.Gaussian(0.0, 0.04)),
+    "interaction": 0.02 * e.Entropy() + e.Interaction(lambda z: 0.25 * np.sum(z**4, axis=-1), lambda z: z**3) + e.Quadratic(2.0),
+}
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_steps_of_quantiles_with_a_density_and_a_cap_are_least(name: str) -> None:
+    """No allowed law near the step has a smaller functional, and the forces are those of KKT: the residual is small."""
+    law, rng = mf.Quantiles(np.sort(0.25 * np.random.default_rng(9).normal(size=40))), np.random.default_rng(10)
+    energy, tau = DENSE[name] + e.Congestion(1.2), 0.2
+    step = solve_proximal(energy, mf.Wasserstein(), law, tau, Tolerance())
+    end = step.state
+    assert isinstance(end, mf.Quantiles) and step.residual <= 1e-10 and step.method == "interior point"
+    assert np.diff(end.values).min() * 48.0 >= 1.0 - 1e-9
+
+    def functional(u: mf.State) -> float:
+        return energy.value(u) + mf.distance(law, u) ** 2 / (2.0 * tau)
+
+    least = functional(end)
+    assert np.isfinite(least)
+    for size in (1e-1, 1e-2, 1e-3, 1e-4):
+        for _ in range(20):
+            other = energy.project(end.values + size * rng.normal(size=40))
+            mixed = end.replace(0.5 * (other + end.values))
+            assert functional(mixed) >= least - 1e-12
+
+
+def test_a_cap_that_does_not_hold_changes_nothing() -> None:
+    law = mf.Quantiles(np.linspace(-1.0, 1.0, 30))
+    energy = e.Entropy() + e.Quadratic()
+    free = mf.proximal(energy, mf.Wasserstein(), law, 0.1)
+    assert np.array_equal(mf.proximal(energy + e.Congestion(50.0), mf.Wasserstein(), law, 0.1).coordinates, free.coordinates)
 
 
 # cells -----------------------------------------------------------------------------------------------------------------
@@ -241,8 +317,8 @@ def test_what_is_refused() -> None:
         mf.proximal(WELL + cap + e.Obstacle(WALL), mf.Wasserstein(), DISK, 0.1)
     with pytest.raises(TypeError, match=r"knows no obstacles.* take the scheme JKO\(inner='linearised'\)"):
         mf.solve(WELL + e.Obstacle(WALL), DISK, 0.1, 0.1)
-    with pytest.raises(TypeError, match="take no energy with a density"):
-        mf.proximal(e.Entropy() + cap, mf.Wasserstein(), mf.Quantiles([0.0, 9.0]), 0.1)
+    with pytest.raises(TypeError, match="take energies with a density times positive factors"):
+        mf.proximal(-1.0 * e.Entropy() + cap, mf.Wasserstein(), mf.Quantiles([0.0, 9.0]), 0.1)
     with pytest.raises(TypeError, match="below a density cap take sums"):
         mf.proximal(e.ChiSquared(DISK) + cap, mf.Wasserstein(), DISK, 0.1)
     with pytest.raises(mf.ConvergenceError):
@@ -266,6 +342,34 @@ def test_conjugates_are_largest(strength: float) -> None:
         assert local.conjugates(theta, rng.random(9)) <= found
     density = local.density(theta + local.shift(theta))
     assert abs(0.2 * density.sum() - 1.0) < 1e-13 and 0.0 <= density.min() <= density.max() <= 1.0
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_the_pressure_is_largest(periodic: bool) -> None:
+    """Where the pressure is positive the step is at the cap, and no other pressure has a larger dual."""
+    grid = mf.Grid([(-1.0, 1.0)] * 2, (20, 24), periodic=periodic)
+    law = mf.Histogram(np.random.default_rng(11).dirichlet(np.full(480, 20.0)).reshape(20, 24), grid)
+    energy, cap, tau = WELL, 0.6, 0.1
+    cells = cell_energy(energy, law, tau)
+    assert cells is not None
+    search = Pressure(cells, cap, law)
+    found = search.solve(0.0, 1e-4, 200)
+    room = cap * grid.cell_volume
+    assert found.residual <= found.goal and found.masses.max() <= room and abs(found.masses.sum() - 1.0) < 1e-14
+    best = search._at(found.pressure)
+    assert np.all(found.masses[best.pressure > 1e-3] > 0.999 * room)
+    rng = np.random.default_rng(12)
+    for size in (1e-4, 1e-3, 1e-2):
+        for _ in range(10):
+            assert search._at(best.pressure + size * rng.normal(size=best.pressure.shape)).value <= best.value + found.residual**2
+
+
+def test_rough_potentials_are_left_to_the_moving_centre() -> None:
+    grid = mf.Grid([(-1.0, 1.0)] * 2, (32, 32))
+    law = mf.Histogram(np.full((32, 32), 1.0 / 1024), grid)
+    energy = e.CellPotential(np.random.default_rng(13).random((32, 32))) + e.Congestion(0.4)
+    step = solve_proximal(energy, mf.Wasserstein(), law, 0.3, Tolerance(1e-9, 500))
+    assert step.method == "dual Newton, moving centre" and step.residual <= 0.01 * max(step.distance, 1.0 / 16.0)
 
 
 def test_mass_is_made_up_for_below_the_cap() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from measureflow.proximal.dual_transport import on_grid
 from measureflow.proximal.grid_conjugates import cell_energy
 from measureflow.proximal.laguerre import Laguerre
 from measureflow.proximal.laguerre_newton import maximise
+from measureflow.proximal.laguerre_system import Curvature
 from measureflow.proximal.stages import Stage
 
 e = mf.energies
@@ -129,6 +131,50 @@ def test_barenblatt_iterates_to_second_order_in_the_cell(m: float, dim: int, siz
             x, exact = step(p.problem, x, tau).state, p.exact_step["jko"](exact, tau)
         errors.append(np.abs(x.masses - exact.masses).sum())
     assert errors[1] < 0.5 * errors[0]
+
+
+@pytest.mark.parametrize(("m", "size", "most", "error"), [(2.0, 128, 4, 4e-3), (4.0, 64, 12, 2.5e-2)])
+def test_free_boundaries_take_few_newton_steps(m: float, size: int, most: int, error: float) -> None:
+    p = problems.get("PME-B", n=size, m=m)
+    tau = (p.t_span[1] - p.t_span[0]) / 20.0
+    x = exact = p.initial
+    for _ in range(4):
+        done = step(p.problem, x, tau)
+        assert done.method == "Laguerre cells"
+        assert done.iterations <= most
+        x, exact = done.state, p.exact_step["jko"](exact, tau)
+    assert np.abs(x.coordinates - exact.masses).sum() <= error
+    assert np.all(x.coordinates[:8] == 0.0)  # nothing is sent to the walls
+
+
+def test_steps_at_free_boundaries_hold_at_most_twenty_arrays() -> None:
+    p = problems.get("PME-B", n=128)
+    tau = (p.t_span[1] - p.t_span[0]) / 20.0
+    x = step(p.problem, p.initial, tau).state
+    tracemalloc.start()
+    try:
+        done = step(p.problem, x, tau)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert done.method == "Laguerre cells"
+    assert peak <= 20 * x.coordinates.nbytes
+
+
+@pytest.mark.parametrize("shape", [(12,), (9, 6), (6, 1, 7), (5, 4, 6)])
+@pytest.mark.parametrize("periodic", [False, True])
+def test_the_curvature_is_the_second_derivative(shape: tuple[int, ...], periodic: bool) -> None:
+    grid, rng = mf.Grid([(0.0, 1.0)] * len(shape), shape, periodic), np.random.default_rng(0)
+    dual = dual_of(e.Entropy(), mf.Histogram(rng.dirichlet(np.ones(int(np.prod(shape)))).reshape(shape), grid), 0.05)
+    psi, v = 1e-3 * rng.normal(size=(2, *dual.shape))
+    cells, ahead, behind = dual.at(psi), dual.at(psi + 1e-6 * v), dual.at(psi - 1e-6 * v)
+    assert cells is not None and ahead is not None and behind is not None
+    system = Curvature(cells.stages, dual.local.volume * cells.density, dual.held, 0.0)
+    system.stiffen(dual.local.volume * dual.local.stiffness(cells.density))
+    found = system.apply(v, np.empty(dual.shape))
+    shift = (np.mean(ahead.psi - psi) - np.mean(behind.psi - psi)) / 2e-6  # psi comes back shifted to mass 1
+    found += system.apply(np.full(dual.shape, shift - np.mean(v)), np.empty(dual.shape))
+    assert_allclose((behind.pushed - ahead.pushed) / 2e-6, found, rtol=2e-5, atol=1e-6 * np.abs(found).max())
 
 
 def test_steady_states_stay() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ from scipy.special import erf
 
 import measureflow as mf
 from measureflow import energies as e
+from measureflow.kernels import fluxes
+from measureflow.proximal.base import Tolerance
 from measureflow.proximal.limiting import nonnegative
+from measureflow.proximal.linearised import linearised
 
 LINEARISED = mf.JKO(inner="linearised")
 SCHEMES = [LINEARISED, mf.BDF2()]
@@ -218,6 +222,66 @@ def test_extrapolation_keeps_mass_block_by_block() -> None:
     assert changed.min(axis=0).tolist() == [2, 2] and changed.max(axis=0).tolist() == [3, 3]
     assert abs(base[2:4, 2:4].sum() - plain[2:4, 2:4].sum()) < 1e-16
     assert nonnegative(now, now)[1] is False
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-4, 1e-3, 1e-2])
+@pytest.mark.parametrize("m", [3, 8, 20])
+def test_whole_steps_from_vacuum_at_low_temperature(temperature: float, m: int) -> None:
+    """The indicator of a disc in a well: Newton's method needs few iterations."""
+    grid = mf.Grid([(-1.0, 1.0)] * 2, (64, 64))
+    disc = mf.Histogram.from_density(lambda x: (np.sum((x - [0.3, -0.2]) ** 2, axis=-1) < 0.16).astype(float), grid)
+    energy = e.PowerEntropy(m) + e.Quadratic(2.0) + temperature * e.Entropy()
+    sol = mf.solve(energy, disc, 0.1, 0.05, scheme=LINEARISED)
+    assert len(sol.t) == 3 and np.nanmax(sol.info["residual"]) < 1e-9
+    assert np.nanmax(sol.info["iterations"]) <= 25 and np.all(np.diff(sol.energies) < 0.0)
+    assert all(abs(law.masses.sum() - 1.0) < 1e-12 and law.masses.min() >= 0.0 for law in sol.states)
+
+
+TERMS = [((1e-3, 1.0), (1, 3)), ((1.0,), (2,)), ((1.0,), (1.5,)), ((0.5,), (1,)), ((1.0, 0.1), (2, 8)), ((1.0,), (20,)), ((), ())]
+
+
+@pytest.mark.parametrize("coef, power", TERMS)
+def test_fluxes_rise_upstream_and_fall_downstream(coef: tuple[float, ...], power: tuple[float, ...]) -> None:
+    """Also where cells are nearly empty, and of wide cells; equilibria do not flow, nor does anything leave an empty cell."""
+    rng = np.random.default_rng(5)
+    terms = np.array(coef, dtype=float), np.array(power, dtype=float)
+
+    def flux(x: float, y: float, dv: float) -> tuple[float, float, float]:
+        out, leave, enter = np.zeros(2), np.zeros(2), np.zeros(2)
+        fluxes.flow(np.array([x, y]), np.array([dv, 0.0]), np.array([1.0, 0.0]), np.ones(2), *terms, (1, 2, 1), out, leave, enter)
+        return float(out[0]), float(leave[0]), float(enter[0])
+
+    for _ in range(300):
+        x, y = (10.0 ** rng.uniform(-8, 0.5, 2)).tolist()
+        dv = float(rng.choice([-1.0, 1.0]) * 10.0 ** rng.uniform(-6, 2))
+        here, leave, enter = flux(x, y, dv)
+        assert leave >= 0.0 and enter >= 0.0
+        assert flux(1.01 * x, y, dv)[0] >= here - 1e-12 * abs(here) and flux(x, 1.01 * y, dv)[0] <= here + 1e-12 * abs(here)
+        h = 1e-6
+        slopes = [(flux(x * (1 + h), y, dv)[0] - here) / (h * x), (here - flux(x, y * (1 + h), dv)[0]) / (h * y)]
+        size = abs(here) * 1e-16 / h
+        assert (
+            abs(slopes[0] - leave) <= 1e-3 * leave + 10.0 * size / x and abs(slopes[1] - enter) <= 1e-3 * enter + 10.0 * size / y
+        )
+        assert flux(0.0, y, dv)[0] <= 0.0 <= flux(x, 0.0, dv)[0]
+        if coef:
+            level = sum(
+                c * (np.log(y / x) if m == 1 else m / (m - 1) * (y ** (m - 1) - x ** (m - 1)))
+                for c, m in zip(*terms, strict=True)
+            )
+            assert abs(flux(x, y, level)[0]) <= 1e-9 * max(x, y) * (abs(level) + max(coef))
+
+
+@pytest.mark.parametrize("energy", [e.PowerEntropy(2), e.PowerEntropy(2) + e.Quadratic(4.0), e.Entropy(0.1) + e.Quadratic(4.0)])
+def test_a_step_peaks_at_twenty_arrays_of_the_grid(energy: e.Energy) -> None:
+    grid = mf.Grid([(-1.0, 1.0)] * 2, (256, 256))
+    law = bump(grid, [0.0, 0.0], 0.5)
+    linearised(energy, mf.Wasserstein(), law, 0.002, Tolerance(1e-6))
+    tracemalloc.start()
+    linearised(energy, mf.Wasserstein(), law, 0.002, Tolerance(1e-6))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= 20 * 8 * 256**2
 
 
 def test_how_the_scheme_shows_itself() -> None:

@@ -21,7 +21,8 @@ class Congestion(Energy):
     Where the law is not saturated mass moves with -grad V, where it is with -grad (V + p): the pressure p >= 0 vanishes where the
     density is below the cap (Maury, Roudneff-Chupin and Santambrogio 2010). Together with Entropy, PowerEntropy or KL it is
     diffusion with a hard cap. Minimizing movements, exact and linearised, keep the cap to rounding; exact ones know the cap
-    together with potentials, on `Histogram` also with Entropy, KL and PowerEntropy, on `Quantiles` with interactions and `Box`.
+    together with potentials, on `Histogram` also with Entropy, KL and PowerEntropy, on `Quantiles` also with Entropy,
+    PowerEntropy, KL and divergences to a Gaussian, interactions and `Box`.
 
     Parameters
     ----------

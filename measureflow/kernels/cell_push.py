@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from measureflow._numba import njit
 from measureflow.kernels.ctransform import by_lines
 
@@ -83,7 +85,7 @@ def stiffness(m: Any, wrap: int, hull: Any, ends: Any, counts: Any, faces: Any, 
         for j in range(n):
             faces[line, j] = 0.0
         for r in range(counts[line] - 1):
-            i = int(ends[line, r] + 0.5) if ends[line, r] > -0.5 else -1
+            i = int(ends[line, r] + 0.5) if ends[line, r] >= -0.5 else -1
             weights[line, r] = 0.0
             if 0 <= i < n:
                 p, q = hull[line, r], hull[line, r + 1]
@@ -107,6 +109,89 @@ def bend(v: Any, wrap: int, hull: Any, counts: Any, weights: Any, scale: float, 
                 pull = scale * w * (v[line, q] - v[line, p])
                 out[line, q] += pull
                 out[line, p] -= pull
+
+
+@by_lines
+@njit
+def links(m: Any, wrap: int, hull: Any, ends: Any, counts: Any, faces: Any) -> None:
+    """Fill faces (lines, n) with those of `stiffness`."""
+    lines, n = m.shape
+    for line in range(lines):
+        for j in range(n):
+            faces[line, j] = 0.0
+        for r in range(counts[line] - 1):
+            i = int(ends[line, r] + 0.5) if ends[line, r] >= -0.5 else n
+            if i < n:
+                for j in range(hull[line, r], hull[line, r + 1]):
+                    faces[line, j % n if wrap else j] += m[line, i]
+
+
+@njit
+def _gather(v: Any, g: Any, m: Any, wrap: int, hull: Any, ends: Any, count: int, scale: float, out: Any) -> None:
+    """Fill out (n,), of one line, with S' g and scale times the second derivative of -sum_i m_i U_i applied to v."""
+    n = v.size
+    for j in range(n):
+        out[j] = 0.0
+    r = 0
+    for i in range(n):
+        lo, last = i - 0.5, i + 0.5
+        while ends[r] <= lo:
+            r += 1
+        rest = g[i]
+        while ends[r] < last:
+            p = hull[r]
+            share = g[i] * (ends[r] - lo)
+            out[p % n if wrap else p] += share
+            rest -= share
+            lo = ends[r]
+            r += 1
+        p = hull[r]
+        out[p % n if wrap else p] += rest
+    for r in range(count - 1):
+        i = int(ends[r] + 0.5) if ends[r] >= -0.5 else n
+        if i < n and m[i] != 0.0:
+            p, q = hull[r], hull[r + 1]
+            weight = scale * m[i] / (q - p)
+            if wrap:
+                p, q = p % n, q % n
+            pull = weight * (v[q] - v[p])
+            out[q] += pull
+            out[p] -= pull
+
+
+@by_lines
+@njit
+def gather(v: Any, g: Any, m: Any, wrap: int, hull: Any, ends: Any, counts: Any, scale: float) -> None:
+    """Put in place of g (lines, n) S' g and scale times the second derivative of -sum_i m_i U_i applied to v."""
+    row = np.empty(v.shape[1])
+    for line in range(len(v)):
+        row[:] = g[line]
+        _gather(v[line], row, m[line], wrap, hull[line], ends[line], counts[line], scale, g[line])
+
+
+@by_lines
+@njit
+def respond(v: Any, stiff: Any, m: Any, wrap: int, hull: Any, ends: Any, counts: Any, scale: float) -> None:
+    """Put in place of v (lines, n) what `gather` makes of it with g = stiff S v."""
+    lines, n = v.shape
+    g, row = np.empty(n), np.empty(n)
+    for line in range(lines):
+        r = 0
+        row[:] = v[line]
+        for i in range(n):
+            lo, last, total = i - 0.5, i + 0.5, 0.0
+            while ends[line, r] <= lo:
+                r += 1
+            if stiff[line, i] != 0.0:
+                while ends[line, r] < last:
+                    p = hull[line, r]
+                    total += (ends[line, r] - lo) * row[p % n if wrap else p]
+                    lo = ends[line, r]
+                    r += 1
+                p = hull[line, r]
+                total += (last - lo) * row[p % n if wrap else p]
+            g[i] = stiff[line, i] * total
+        _gather(row, g, m[line], wrap, hull[line], ends[line], counts[line], scale, v[line])
 
 
 @by_lines

@@ -10,12 +10,15 @@ from math import exp, expm1, log, sinh
 from typing import Any
 
 import numba
+import numpy as np
 
 from measureflow._numba import njit
 
 BLOCK = 4096
 NEAR = 1e-3
 FAR = 8.0
+TINY = 1e-100
+"""Density of vacuum, and share of the denser cell as which an emptier one counts, in derivatives of fluxes."""
 
 
 @njit
@@ -142,88 +145,132 @@ def mobility(x: float, y: float, coef: Any, power: Any) -> float:
 
 
 @njit
-def _bernoulli(z: float) -> float:
-    """Return z / (exp(z) - 1)."""
-    if abs(z) < 1e-12:
-        return 1.0 - 0.5 * z
-    return 0.0 if z > 700.0 else z / expm1(z)
+def flow(rho: Any, v: Any, k: Any, a: Any, coef: Any, power: Any, shape: Any, out: Any, leave: Any, enter: Any) -> None:
+    """Add the fluxes along one axis to `out`, and write their derivatives in the changes w = drho / a of pressures.
 
-
-@njit
-def upwinding(rho: Any, v: Any, k: Any, coef: Any, power: Any, shape: Any, out: Any) -> None:
-    """Write the share of the upstream density in the mobility of every face along an axis: 1 - min(1, 2 D / |dV|).
-
-    D is the slope of the pressure between the two cells: 0 wherever cells are small enough for the diffusion.
-    """
-    outer, n, inner = shape
-    lowest = 2.0
-    for j in range(coef.size):
-        lowest = min(lowest, power[j])
-    for o in range(outer):
-        for i in range(n):
-            after = i + 1 if i + 1 < n else 0
-            for b in range(inner):
-                p, q = (o * n + i) * inner + b, (o * n + after) * inner + b
-                x, y, dv, slope = rho[p], rho[q], abs(v[p] - v[q]), 0.0
-                out[p] = 0.0
-                if k[p] == 0.0 or dv == 0.0 or lowest <= 1.0:
-                    continue
-                for j in range(coef.size):
-                    if abs(x - y) > 1e-6 * (x + y):
-                        slope += coef[j] * (_power(x, power[j]) - _power(y, power[j])) / (x - y)
-                    elif x > 0.0:
-                        slope += coef[j] * power[j] * _power(x, power[j]) / x
-                out[p] = max(0.0, 1.0 - 2.0 * slope / dv)
-
-
-@njit
-def drift(rho: Any, v: Any, k: Any, upwind: Any, coef: Any, power: Any, shape: Any, out: Any, ahead: Any, behind: Any) -> None:
-    """Add what a potential changes in the fluxes along one axis to `out`, and write their derivatives.
-
-    The flux from a cell x to the next cell y is M (phi(x) + V(x) - phi(y) - V(y)); for M see
-    `measureflow.proximal.finite_volumes`. All arrays are flat.
+    For the flux from a cell to the next one see `measureflow.proximal.finite_volumes`. All arrays are flat.
 
     Parameters
     ----------
-    rho, v, k, upwind : ndarray
-        Densities, potential; conductances and shares of `upwinding` of the faces behind the cells.
+    rho, v, k : ndarray
+        Densities, potential; conductances of the faces behind the cells.
+    a : ndarray
+        Inverse slopes of the pressure; empty if no derivatives are wanted.
     shape : tuple (outer, n, inner)
         The axis has n cells; the array is outer x n x inner.
     out : ndarray
-        The sums of fluxes out of every cell, less those of the pressure alone.
-    ahead, behind : ndarray
-        Derivatives of that part of the flux in the density of the cell and of the next one.
+        The sums of fluxes out of every cell.
+    leave, enter : ndarray
+        The flux from a cell to the next one changes by leave w - enter w' for changes w, w' in the two cells.
     """
     outer, n, inner = shape
+    concave, bend = _concave(power), a.size > 0
     for o in range(outer):
         for i in range(n):
             after = i + 1 if i + 1 < n else 0
             for b in range(inner):
                 p, q = (o * n + i) * inner + b, (o * n + after) * inner + b
-                ahead[p], behind[p] = 0.0, 0.0
-                x, y, dv = rho[p], rho[q], v[p] - v[q]
-                if k[p] == 0.0 or dv == 0.0:
-                    continue
-                if coef.size == 0:
-                    flux, dx, dy = (x * dv, dv, 0.0) if dv > 0.0 else (y * dv, 0.0, dv)
-                elif coef.size == 1 and power[0] == 1.0:
-                    dx = coef[0] * (_bernoulli(-dv / coef[0]) - 1.0)
-                    dy = coef[0] * (1.0 - _bernoulli(dv / coef[0]))
-                    flux = dx * x + dy * y
-                else:
-                    flux, dx, dy = _central(x, y, dv, coef, power)
-                    if upwind[p] > 0.0:
-                        other, ox, oy = _upstream(x, y, dv, coef, power)
-                        g = upwind[p]
-                        flux, dx, dy = flux + g * (other - flux), dx + g * (ox - dx), dy + g * (oy - dy)
+                flux, dx, dy = 0.0, 0.0, 0.0
+                if k[p] > 0.0 and concave:
+                    flux, dx, dy = _central(rho[p], rho[q], v[p] - v[q], coef, power)
+                elif k[p] > 0.0:
+                    flux, dx, dy, _ = _lesser(rho[p], rho[q], v[p] - v[q], coef, power, bend)
                 out[p] += k[p] * flux
                 out[q] -= k[p] * flux
-                ahead[p], behind[p] = k[p] * dx, k[p] * dy
+                if bend:
+                    leave[p] = k[p] * (dx * a[p] + concave)
+                    enter[p] = k[p] * (concave - dy * a[q])
+
+
+@njit
+def _concave(power: Any) -> bool:
+    """Return whether there are powers below 1."""
+    for j in range(power.size):
+        if power[j] < 1.0:
+            return True
+    return False
+
+
+@njit
+def _lesser(x: float, y: float, dv: float, coef: Any, power: Any, bend: bool) -> Any:
+    """Return the flux, its derivatives in x and y (if `bend`, all of them), and that in dv; for powers from 1 on.
+
+    For a single power it is the midway flux P(x*) - P(y*), phi(x*) = phi(x) + dv / 2, phi(y*) = phi(y) - dv / 2 (0 where that is
+    negative), at most 1 + min(1, 2 P' / |dv|) times the fitted one, P' upstream.
+    """
+    fitted = _fitted(x, y, dv, coef, power, bend)
+    if coef.size != 1 or power[0] == 1.0 or max(x, y) < TINY:
+        return fitted
+    m, factor = power[0], coef[0] * power[0] / (power[0] - 1.0)
+    h = 0.5 * dv / factor
+    up, down = max(_power(x, m - 1.0) + h, 0.0), max(_power(y, m - 1.0) - h, 0.0)  # phi / factor halfway
+    u, v = (up, down) if m == 2.0 else (up ** (1.0 / (m - 1.0)), down ** (1.0 / (m - 1.0)))
+    midway = coef[0] * (up * u - down * v)
+    flux, dx, dy, response = fitted
+    safe, upstream = TINY * max(x, y), x if flux > 0.0 else y
+    slope = coef[0] * m * _power(upstream, m - 1.0)
+    times = 2.0 if 2.0 * slope >= abs(dv) else 1.0 + 2.0 * slope / abs(dv)
+    if abs(midway) >= times * abs(flux):
+        turn = 0.0 if times == 2.0 or upstream <= safe else flux * (times - 1.0) * (m - 1.0) / upstream
+        return (
+            times * flux,
+            times * dx + (turn if flux > 0.0 else 0.0),
+            times * dy + (turn if flux < 0.0 else 0.0),
+            times * response,
+        )
+    dx = u * coef[0] * m * _power(max(x, safe), m - 1.0) / max(x, safe)
+    dy = -v * coef[0] * m * _power(max(y, safe), m - 1.0) / max(y, safe)
+    return midway, dx, dy, 0.5 * (u + v)
+
+
+@njit
+def _fitted(x: float, y: float, dv: float, coef: Any, power: Any, bend: bool) -> Any:
+    """Return c (B(-z) x - B(z) y), its derivatives in x and y (all of them if `bend`), and that in dv; for powers from 1 on.
+
+    c = min(P'(x), P'(y)) and z = (phi(x) - phi(y) + dv) / c - log(x / y).
+    """
+    low, high = min(x, y), max(x, y)
+    vacuum, safe = high < TINY, max(low, TINY * high)
+    rise = 0.0 if vacuum else log(high / safe)
+    c, push, gap, turn = 0.0, 0.0, 0.0, 0.0
+    for j in range(coef.size):
+        m = power[j]
+        if m == 1.0:
+            c += coef[j]
+        elif not vacuum:
+            least, most = coef[j] * m * _power(safe, m - 1.0), coef[j] * m * _power(high, m - 1.0)
+            c, gap, turn = c + least, gap + (most - least), turn + (m - 1.0) * least
+            push += (most - least) / (m - 1.0) - least * rise
+    forward, back, slope, both = _bernoulli(dv + push if x > y else dv - push, c)
+    flux, ahead = forward * x - back * y, (1.0 + slope) * x - slope * y
+    if not bend or vacuum:
+        return flux, forward, -back, ahead
+    steep = ahead * gap / high
+    turn = (both * (high - low) - rise * ahead) * (turn / safe) if low == safe else 0.0
+    if x > y:
+        return flux, forward + steep, turn - back, ahead
+    return flux, forward - turn, -back - steep, ahead
+
+
+@njit
+def _bernoulli(s: float, c: float) -> tuple[float, float, float, float]:
+    """Return c B(-z), c B(z), B'(z) and B(z) B(-z) for z = s / c and B(z) = z / (exp(z) - 1); the limits for c = 0."""
+    if abs(s) >= 700.0 * c:
+        return max(s, 0.0), max(-s, 0.0), -1.0 if s < 0.0 else 0.0 if s > 0.0 else -0.5, 0.0
+    z = s / c
+    if abs(z) < NEAR:
+        b = 1.0 - 0.5 * z + z * z / 12.0
+        return c * b + s, c * b, -0.5 + z / 6.0, b * (b + z)
+    b = abs(z) / expm1(abs(z))
+    more, less = c * b + abs(s), c * b
+    if s > 0.0:
+        return more, less, b * (1.0 - b - z) / z, b * (b + z)
+    return less, more, (b - z) * (1.0 - b) / z, b * (b - z)
 
 
 @njit
 def _central(x: float, y: float, dv: float, coef: Any, power: Any) -> Any:
-    """Return the flux with the mean, at most twice the density upstream, less P(x) - P(y), and the derivatives of this."""
+    """Return P(x) - P(y) + M dv with the mean M, at most twice the density upstream, and its derivatives less P'(x), -P'(y)."""
     m, dp = mobility(x, y, coef, power), 0.0
     for k in range(coef.size):
         dp += coef[k] * (_power(x, power[k]) - _power(y, power[k]))
@@ -231,40 +278,23 @@ def _central(x: float, y: float, dv: float, coef: Any, power: Any) -> Any:
     up = x if flux > 0.0 else y
     if x <= 0.0 or y <= 0.0:
         if m <= 2.0 * up:
-            return m * dv, (0.5 * dv if x > 0.0 else 0.0), (0.5 * dv if y > 0.0 else 0.0)
+            return flux, (0.5 * dv if x > 0.0 else 0.0), (0.5 * dv if y > 0.0 else 0.0)
         slope = dp / m + dv  # nothing leaves an empty cell, but what is put there would
         if flux > 0.0:
-            return -dp, 2.0 * slope, y * _stiffness(y, coef, power)
-        return -dp, -x * _stiffness(x, coef, power), 2.0 * slope
+            return 0.0, 2.0 * slope, y * _stiffness(y, coef, power)
+        return 0.0, -x * _stiffness(x, coef, power), 2.0 * slope
     px, py = x * _stiffness(x, coef, power), y * _stiffness(y, coef, power)
     if m > 2.0 * up:
         slope = dp / m + dv
         if flux > 0.0:
-            return 2.0 * x * slope - dp, 2.0 * slope + px, py - 2.0 * x * py / y
-        return 2.0 * y * slope - dp, 2.0 * y * px / x - px, 2.0 * slope - py
+            return 2.0 * x * slope, 2.0 * slope + px, py - 2.0 * x * py / y
+        return 2.0 * y * slope, 2.0 * y * px / x - px, 2.0 * slope - py
     if abs(x - y) < NEAR * (x + y) or (coef.size == 1 and power[0] == 2.0):
-        return m * dv, 0.5 * dv, 0.5 * dv
+        return flux, 0.5 * dv, 0.5 * dv
     jump = _variation(x, y, coef, power)
     if jump == 0.0:
-        return m * dv, 0.5 * dv, 0.5 * dv
-    return m * dv, px / x * (x - m) / jump * dv, py / y * (m - y) / jump * dv
-
-
-@njit
-def _upstream(x: float, y: float, dv: float, coef: Any, power: Any) -> Any:
-    """Return the flux with the density upstream, less P(x) - P(y), and the derivatives; for powers above 1."""
-    dp, fall = 0.0, dv
-    for k in range(coef.size):
-        m = power[k]
-        dp += coef[k] * (_power(x, m) - _power(y, m))
-        fall += coef[k] * m / (m - 1.0) * ((x ** (m - 1.0) if x > 0.0 else 0.0) - (y ** (m - 1.0) if y > 0.0 else 0.0))
-    low = 1e-10 * max(x, y)
-    if low == 0.0:
-        return 0.0, max(dv, 0.0), min(dv, 0.0)
-    sx, sy = _stiffness(max(x, low), coef, power), _stiffness(max(y, low), coef, power)
-    if fall > 0.0:
-        return x * fall - dp, fall, (y - x) * sy
-    return y * fall - dp, (y - x) * sx, fall
+        return flux, 0.5 * dv, 0.5 * dv
+    return flux, px / x * (x - m) / jump * dv, py / y * (m - y) / jump * dv
 
 
 @njit
@@ -282,59 +312,70 @@ def add_fluxes(w: Any, leave: Any, enter: Any, shape: Any, out: Any) -> None:
 
 
 @njit
-def gather(order: Any, a: Any, leave: Any, enter: Any, shapes: Any, near: Any, weights: Any, inverse: Any) -> None:
-    """Write, for the cells in the order of a sweep, their neighbours and weights (cells, 2 axes) and inverse diagonals."""
+def add(x: Any, share: float, y: Any) -> None:
+    """Add share times y to x, both of one shape."""
+    to, of = x.reshape(-1), y.reshape(-1)
+    for i in range(to.size):
+        to[i] += share * of[i]
+
+
+@njit
+def invert(order: Any, a: Any, share: float, leave: Any, enter: Any, shapes: Any, inverse: Any) -> None:
+    """Write, for the cells in the order of a sweep, the inverse of the diagonal of share a + fluxes, 0 of nothing."""
     for t in range(order.size):
         p = order[t]
-        diagonal = a[p]
+        diagonal = share * a[p]
         for d in range(leave.shape[0]):
             n, inner = shapes[d, 1], shapes[d, 2]
-            i = (p // inner) % n
-            q = p + inner if i + 1 < n else p - (n - 1) * inner
-            s = p - inner if i > 0 else p + (n - 1) * inner
-            diagonal += leave[d, p] + enter[d, s]
-            near[t, 2 * d], near[t, 2 * d + 1] = q, s
-            weights[t, 2 * d], weights[t, 2 * d + 1] = enter[d, p], leave[d, s]
+            diagonal += leave[d, p] + enter[d, p - inner if (p // inner) % n > 0 else p + (n - 1) * inner]
         inverse[t] = 1.0 / diagonal if diagonal > 0.0 else 0.0
 
 
 @njit
-def sweep(order: Any, near: Any, weights: Any, inverse: Any, f: Any, w: Any) -> None:
-    """Relax a w + fluxes(w) = f cell by cell in the order given, with what `gather` found."""
+def sweep(order: Any, inverse: Any, leave: Any, enter: Any, shapes: Any, f: Any, w: Any) -> None:
+    """Relax share a w + fluxes(w) = f cell by cell in the order given, with what `invert` found."""
     for t in range(order.size):
-        total = f[order[t]]
-        for k in range(near.shape[1]):
-            total += weights[t, k] * w[near[t, k]]
+        p = np.int64(order[t])
+        total = f[p]
+        for d in range(leave.shape[0]):
+            n, inner = shapes[d, 1], shapes[d, 2]
+            i = (p // inner) % n
+            q, s = p + inner if i + 1 < n else p - (n - 1) * inner, p - inner if i > 0 else p + (n - 1) * inner
+            total += enter[d, p] * w[q] + leave[d, s] * w[s]
         if inverse[t] > 0.0:
-            w[order[t]] = inverse[t] * total
+            w[p] = inverse[t] * total
 
 
 @njit
-def dissipation(rho: Any, v: Any, k: Any, coef: Any, power: Any, shape: Any) -> float:
-    """Return the sum over the faces along one axis of conductance times flux times the fall of the variation."""
+def dissipation(rho: Any, v: Any, k: Any, still: bool, coef: Any, power: Any, shape: Any) -> float:
+    """Return the sum over the faces along one axis of conductance times flux times the fall of the variation.
+
+    Where all is `still`, the fluxes are the differences of pressures.
+    """
     outer, n, inner = shape
-    total = 0.0
+    total, concave, low = 0.0, _concave(power), 1e-300
     for o in range(outer):
         for i in range(n):
             after = i + 1 if i + 1 < n else 0
             for b in range(inner):
                 p, q = (o * n + i) * inner + b, (o * n + after) * inner + b
-                x, y = rho[p], rho[q]
+                x, y, flux = rho[p], rho[q], 0.0
                 if k[p] == 0.0 or max(x, y) <= 0.0:
                     continue
-                low = 1e-300
                 fall = v[p] - v[q] + _variation(max(x, low), max(y, low), coef, power)
-                m = min(mobility(x, y, coef, power), 2.0 * (x if fall > 0.0 else y))
-                if coef.size == 0:
-                    m = x if fall > 0.0 else y
-                total += k[p] * m * fall * fall
+                if still or concave:
+                    flux = min(mobility(x, y, coef, power), 2.0 * (x if fall > 0.0 else y)) * fall
+                else:
+                    flux = _lesser(x, y, v[p] - v[q], coef, power, False)[0]
+                total += max(k[p] * flux * fall, 0.0)
     return total
 
 
 @njit
-def responses(rho: Any, v: Any, k: Any, upwind: Any, coef: Any, power: Any, shape: Any, out: Any) -> None:
-    """Write k times the derivative of every face's flux along an axis in V(x) - V(y): its mobility; arguments as in `drift`."""
+def responses(rho: Any, v: Any, k: Any, coef: Any, power: Any, shape: Any, out: Any) -> None:
+    """Write k times the derivative of every face's flux along an axis in V(x) - V(y); arguments as in `flow`."""
     outer, n, inner = shape
+    concave = _concave(power)
     for o in range(outer):
         for i in range(n):
             after = i + 1 if i + 1 < n else 0
@@ -343,36 +384,10 @@ def responses(rho: Any, v: Any, k: Any, upwind: Any, coef: Any, power: Any, shap
                 x, y, dv = rho[p], rho[q], v[p] - v[q]
                 if k[p] == 0.0:
                     out[p] = 0.0
-                elif coef.size == 0:
-                    out[p] = k[p] * (max(x, y) if dv == 0.0 else x if dv > 0.0 else y)
-                elif coef.size == 1 and power[0] == 1.0:
-                    z = dv / coef[0]
-                    out[p] = -k[p] * (_bernoulli_slope(-z) * x + _bernoulli_slope(z) * y)
+                elif concave:
+                    mean = mobility(x, y, coef, power)
+                    out[p] = k[p] * min(mean, 2.0 * (x if _central(x, y, dv, coef, power)[0] > 0.0 else y))
+                elif coef.size == 0 and dv == 0.0:
+                    out[p] = k[p] * max(x, y)
                 else:
-                    out[p] = k[p] * _response(x, y, dv, upwind[p], coef, power)
-
-
-@njit
-def _bernoulli_slope(z: float) -> float:
-    """Return the derivative of z / (exp(z) - 1)."""
-    if abs(z) < 1e-3:
-        return -0.5 + z / 6.0
-    if z > 700.0:
-        return 0.0
-    e = expm1(z)
-    return (e - z * (e + 1.0)) / (e * e)
-
-
-@njit
-def _response(x: float, y: float, dv: float, share: float, coef: Any, power: Any) -> float:
-    """Return the mobility of a face: the mean, at most twice the density upstream, and a share of the density upstream."""
-    mean, dp, fall = mobility(x, y, coef, power), 0.0, dv
-    for k in range(coef.size):
-        dp += coef[k] * (_power(x, power[k]) - _power(y, power[k]))
-    up = x if dp + mean * dv > 0.0 else y
-    if share == 0.0:
-        return min(mean, 2.0 * up)
-    for k in range(coef.size):
-        m = power[k]
-        fall += coef[k] * m / (m - 1.0) * ((x ** (m - 1.0) if x > 0.0 else 0.0) - (y ** (m - 1.0) if y > 0.0 else 0.0))
-    return (1.0 - share) * min(mean, 2.0 * up) + share * (x if fall > 0.0 else y)
+                    out[p] = k[p] * _lesser(x, y, dv, coef, power, False)[3]

@@ -112,6 +112,46 @@ def threaded(cells: int) -> bool:
 
 
 @njit
+def tie(x: Any, held: Any, ridge: float, weak: Any, wrap: Any, out: Any) -> None:
+    """Add ridge x and even springs between held neighbours to out where cells are held; set out to 0 elsewhere.
+
+    Parameters
+    ----------
+    x, held, out : ndarray, shape (layers, rows, n)
+    ridge : float
+    weak, wrap : tuple of three floats and of three bools
+        Conductances along the axes, 0 along axes of one cell, and whether the first and the last cell are neighbours.
+    """
+    layers, rows, n = x.shape
+    for i in range(layers):
+        for j in range(rows):
+            for m in range(n):
+                if not held[i, j, m]:
+                    out[i, j, m] = 0.0
+                    continue
+                total, here = 0.0, x[i, j, m]
+                if weak[0] > 0.0:
+                    if (i > 0 or wrap[0]) and held[i - 1, j, m]:
+                        total += weak[0] * (here - x[i - 1, j, m])
+                    ahead = i + 1 if i + 1 < layers else 0
+                    if (ahead > 0 or wrap[0]) and held[ahead, j, m]:
+                        total += weak[0] * (here - x[ahead, j, m])
+                if weak[1] > 0.0:
+                    if (j > 0 or wrap[1]) and held[i, j - 1, m]:
+                        total += weak[1] * (here - x[i, j - 1, m])
+                    ahead = j + 1 if j + 1 < rows else 0
+                    if (ahead > 0 or wrap[1]) and held[i, ahead, m]:
+                        total += weak[1] * (here - x[i, ahead, m])
+                if weak[2] > 0.0:
+                    if (m > 0 or wrap[2]) and held[i, j, m - 1]:
+                        total += weak[2] * (here - x[i, j, m - 1])
+                    ahead = m + 1 if m + 1 < n else 0
+                    if (ahead > 0 or wrap[2]) and held[i, j, ahead]:
+                        total += weak[2] * (here - x[i, j, ahead])
+                out[i, j, m] += ridge * here + total
+
+
+@njit
 def _dot(x: Any, y: Any) -> float:
     total = 0.0
     for i in range(x.size):

@@ -1,11 +1,13 @@
-"""Exact steps of histograms below a density cap: `measureflow.proximal.dual_transport` with a centre that moves.
+"""Exact steps of histograms below a density cap: Newton's method for the dual, two ways.
 
-The conjugate of a capped energy is that of `measureflow.proximal.crowd_cells`. Newton's method ascends the dual for a centre and
-a sigma until the law rho(phi) and the push-forward p(phi) are close; then the centre becomes rho(phi), sigma is halved, and so on
-(the proximal point method). It starts from the solution on cells twice as wide. Together with Entropy, KL or PowerEntropy there
-is no kink and no centre.
+Without internal energy the dual is solved in the pressure first (`proximal.crowd_pressure`). With it, or where that stalls,
+`proximal.dual_transport` takes the step, with a centre that moves: the conjugate of a capped energy is that of
+`measureflow.proximal.crowd_cells`. Newton's method ascends the dual for a centre and a sigma until the law rho(phi) and the
+push-forward p(phi) are close; then the centre becomes rho(phi), sigma is halved, and so on (the proximal point method). It starts
+from the solution on cells twice as wide. Together with Entropy, KL or PowerEntropy there is no kink and no centre.
 
-What comes back is rho(phi): its mass is 1 and its density at most the cap, exactly. The residual is the sum of two lengths:
+What comes back is rho(phi), or what the pressure gives: its mass is 1 and its density at most the cap, exactly. The residual is
+the sum of two lengths:
 
 * a bound of W1(rho(phi), p(phi)), found on boxes of 2^k cells; the plan that sends mu to p(phi) is optimal;
 * the root of twice the duality gap of the capped energy at rho(phi) and phi, as if that were the push-forward.
@@ -29,6 +31,7 @@ from measureflow.errors import UnsupportedError
 from measureflow.proximal.base import Step, Tolerance, not_converged
 from measureflow.proximal.caps import with_mass
 from measureflow.proximal.crowd_cells import CappedCells
+from measureflow.proximal.crowd_pressure import Pressure, spread
 from measureflow.proximal.dual_transport import (
     FEW,
     FORCING,
@@ -38,7 +41,6 @@ from measureflow.proximal.dual_transport import (
     RAISE,
     Dual,
     Point,
-    block_sums,
     coarser,
     prolonged,
     search,
@@ -55,6 +57,8 @@ LEAST = 1e-5
 """Least damping: more would slow down the long waves of the pressure of a saturated law."""
 NESTED, NESTED_STEPS = 0.01, 40
 """Residual on coarser grids, as a share of the distance moved, and iterations there at most."""
+QUICK = 60
+"""Iterations of the search for the pressure at most."""
 STALLED = 1e-7
 """Residual that is accepted, and reported, where rounding ends the search."""
 
@@ -78,11 +82,18 @@ def crowd_step(energy: Energy, cap: float, x: Histogram, tau: float, tolerance: 
             "exact steps of histograms below a density cap take sums of Entropy, KL, one PowerEntropy, Potential and Quadratic "
             f"with it, got {energy!r}"
         )
-    found = _Crowd(cells, cap, x).solve(tolerance.residual, min(LOOSE, MOVED * tolerance.residual), tolerance.max_iterations)
+    share, most, spent = min(LOOSE, MOVED * tolerance.residual), tolerance.max_iterations, 0
+    if not cells.internal:
+        quick = Pressure(cells, cap, x).solve(tolerance.residual, share, min(most, QUICK))
+        if quick.residual <= quick.goal:
+            law = x.replace(quick.masses.reshape(x.grid.shape))
+            return Step(law, quick.distance, quick.residual, quick.iterations, "dual Newton, pressure")
+        spent = quick.iterations
+    found = _Crowd(cells, cap, x).solve(tolerance.residual, share, most - spent)
     if found.residual > max(found.goal, STALLED):
-        raise not_converged(found.residual, found.goal, found.iterations)
+        raise not_converged(found.residual, found.goal, spent + found.iterations)
     law = x.replace((cells.volume * found.point.density).reshape(x.grid.shape))
-    return Step(law, found.distance, found.residual, found.iterations, "dual Newton, moving centre")
+    return Step(law, found.distance, found.residual, spent + found.iterations, "dual Newton, moving centre")
 
 
 @final
@@ -169,17 +180,3 @@ class _Crowd:
         if point is not None:
             point.value = inner(self.dual.masses, point.u) - self.local.conjugates(point.theta, point.density)
         return point
-
-
-def spread(rest: np.ndarray, spacing: np.ndarray) -> float:
-    """Return a bound of W1 for a difference of masses (three axes): what boxes of 2^k cells a side lack moves in larger ones."""
-    total, side = 0.0, np.ones(3)
-    side[: len(spacing)] = spacing
-    while rest.size > 1:
-        lacking = 0.5 * float(np.sum(np.abs(rest)))
-        wide = [k for k in range(3) if rest.shape[k] > 1]
-        rest = np.pad(rest, [(0, n % 2 if n > 1 else 0) for n in rest.shape])
-        rest = block_sums(rest, rest.shape)
-        side[wide] *= 2.0
-        total += lacking * float(np.sqrt(np.sum(side[wide] ** 2)))
-    return total

@@ -1,13 +1,22 @@
 """Implicit finite volumes for d_t rho = div(rho grad dE/drho): one step (rho - mu)/tau = div(M grad(phi(rho) + V)).
 
-The flux between neighbours x and y is M(x, y) (phi(x) + V(x) - phi(y) - V(y)) / h with the mean of their densities
-M = (P(x) - P(y))/(phi(x) - phi(y)), at most twice the density upstream; without potential this is the difference of pressures.
-Where cells are too wide for the diffusion, |V(x) - V(y)| > 2 D with D = (P(x) - P(y))/(x - y), M moves on to the density upstream
-(for powers above 1; by how much, the first guess decides). For the entropy alone it is the mean of Scharfetter and Gummel. So
+Without potential the flux between neighbours x and y, times their distance, is P(x) - P(y). Else it is fitted to the equilibrium
+between the two (powers from 1 on):
 
-* a solution that is nowhere negative exists: nothing leaves an empty cell;
-* mass is kept, and the energy falls by at least tau sum M |grad(phi + V)|^2 (phi is increasing);
+    F = c (B(-z) x - B(z) y),   B(z) = z/(e^z - 1),   z = (phi(x) + V(x) - phi(y) - V(y))/c - log(x/y),   c = min(P'(x), P'(y)).
+
+For the entropy this is the flux of Scharfetter and Gummel, and where nothing diffuses (c = 0) the density upstream times the fall
+of phi + V. F = 0 where phi + V is the same in both. F is convex in z, so that its derivative in c has the sign of y - x: as c
+rises with the smaller density only, F rises with x and falls with y for all fields, also at vacuum. For a single power above 1
+the flux is the midway one, P(x*) - P(y*) with phi(x*) = phi(x) + (V(x) - V(y))/2 and phi(y*) = phi(y) - (V(x) - V(y))/2, which
+is more exact at fronts, but at most F times 1 + min(1, 2 P'/|V(x) - V(y)|), P' upstream: it rises and falls in the same way. So
+
+* a solution that is nowhere negative exists, and is the only one; steps are contractions in L1: nothing leaves an empty cell;
+* mass is kept, and the energy falls by at least tau sum F grad(phi + V) (phi is increasing);
 * steady states phi + V = const are kept, and smooth positive solutions have errors of order h^2.
+
+Powers below 1 diffuse fast at vacuum: there the flux is M (phi(x) + V(x) - phi(y) - V(y)) with the mean of the densities
+M = (P(x) - P(y))/(phi(x) - phi(y)), at most twice the density upstream.
 
 Newton's method runs in the changes w = P'(rho) drho of pressures, for which the part without potential is symmetric: multigrid
 and conjugate gradients solve it. Otherwise a V-cycle and a sweep in the order of falling phi + V precondition BiCGStab. Where P
@@ -67,22 +76,28 @@ def implicit_step(medium: Medium, mu: np.ndarray, tau: float, goal: float, limit
     The search starts at `near` if that is given. What comes back may miss the goal: `missing` says so. The scheme is a
     contraction in L1, so that `missing` bounds the error.
     """
-    guess, push = np.minimum(mu if near is None else near, medium.cap), np.zeros(mu.shape)
+    guess, push = np.minimum(mu if near is None else near, medium.cap), _no_push(medium)
     if medium.cap < np.inf or (near is None and not np.all(medium.power == 1.0) and medium.coef.size):
         below = medium.coarser()
         if below is not None:
             count = averaged(medium.free.astype(float))
             coarse = implicit_step(below, averaged(mu), tau, max(goal, 1e-3 * float(np.mean(mu))), min(limit, 12))
             guess = refined(coarse.rho / np.where(count > 0.0, count, 1.0), mu.shape, medium.periodic) * medium.free
-            push = refined(coarse.push, mu.shape, medium.periodic) * medium.free
-            if medium.coef.size:
-                push *= repeated(coarse.push, mu.shape) > 0.0
+            if medium.cap < np.inf:
+                push = refined(coarse.push, mu.shape, medium.periodic) * medium.free
+                if medium.coef.size:
+                    push *= repeated(coarse.push, mu.shape) > 0.0
     if medium.cap == np.inf:
         return _Newton(medium, mu, tau).run(guess, push, goal, limit)
     solved = _Newton(medium, mu, tau).run(np.minimum(guess, medium.cap), push, goal, min(limit, PATIENCE))
     if solved.missing <= max(goal, EXACT * float(np.mean(mu))):
         return solved
     return _lengthened(medium, mu, tau, goal, limit, solved)
+
+
+def _no_push(medium: Medium) -> np.ndarray:
+    """Return the pressure of no crowd: a number if there cannot be one."""
+    return np.zeros(medium.free.shape if medium.cap < np.inf else ())
 
 
 def _lengthened(medium: Medium, mu: np.ndarray, tau: float, goal: float, limit: int, found: Solved) -> Solved:
@@ -113,7 +128,7 @@ def _lengthened(medium: Medium, mu: np.ndarray, tau: float, goal: float, limit: 
 
 @final
 class _Point:
-    """Densities with pressure, 1/P', what is missing in every cell, and derivatives of the fluxes by the potential.
+    """Densities with 1/P', what is missing in every cell, and derivatives of the fluxes by the potential.
 
     Where cells are full, `push` is added to the potential, and 1/P' counts as 0.
     """
@@ -121,29 +136,30 @@ class _Point:
     def __init__(self, problem: _Newton, rho: np.ndarray, push: np.ndarray, full: np.ndarray | None = None) -> None:
         medium = problem.medium
         self.rho, self.push, self.full = rho, push, full
-        self.p, self.a = medium.pressure(rho, problem.tau)
+        pressure, self.a = medium.pressure(rho, problem.tau)
         if full is not None:
             self.a[full] = 0.0
-        self.f = (rho - problem.mu) / problem.tau + problem.operator.divergence(self.p)
+        self.f = np.subtract(rho, problem.mu)
+        self.f /= problem.tau
         self.leave, self.enter = np.empty((0, 0)), np.empty((0, 0))
-        if not medium.still:
-            self._drift(problem)
+        if medium.still:
+            self.f += problem.operator.divergence(pressure)
+        else:
+            del pressure
+            self._flow(medium)
         self.missing = problem.tau * float(np.mean(np.abs(self.f)))
 
-    def _drift(self, problem: _Newton) -> None:
-        """Add the fluxes of the potential to what is missing, and find the derivatives of all fluxes in w."""
-        medium, rho = problem.medium, self.rho.reshape(-1)
-        flat, a, f = (medium.potential + self.push).reshape(-1), self.a.reshape(-1), self.f.reshape(-1)
+    def _flow(self, medium: Medium) -> None:
+        """Add the fluxes to what is missing, and find their derivatives in w."""
+        rho, a, f = self.rho.reshape(-1), self.a.reshape(-1), self.f.reshape(-1)
+        flat = (medium.potential + self.push if self.full is not None else medium.potential).reshape(-1)
         self.leave, self.enter = (np.empty((len(medium.axes()), rho.size)) for _ in range(2))
-        for d, (shape, k) in enumerate(zip(medium.axes(), medium.faces, strict=True)):
-            ahead, behind = np.empty(rho.size), np.empty(rho.size)
-            terms = (problem.upwind[d], medium.coef, medium.power, shape)
-            fluxes.drift(rho, flat, k.reshape(-1), *terms, f, ahead, behind)
-            after = np.roll(self.a, -1, d).reshape(-1)
-            self.leave[d], self.enter[d] = k.reshape(-1) + ahead * a, k.reshape(-1) - behind * after
+        for d, (shape, faces) in enumerate(zip(medium.axes(), medium.faces, strict=True)):
+            k, terms = faces.reshape(-1), (medium.coef, medium.power, shape)
+            fluxes.flow(rho, flat, k, a, *terms, f, self.leave[d], self.enter[d])
             if self.full is not None:
                 bends = np.empty(rho.size)
-                fluxes.responses(rho, flat, k.reshape(-1), *terms, bends)
+                fluxes.responses(rho, flat, k, *terms, bends)
                 bends /= medium.cap
                 self.leave[d] = np.where(self.full.reshape(-1), bends, self.leave[d])
                 self.enter[d] = np.where(np.roll(self.full, -1, d).reshape(-1), bends, self.enter[d])
@@ -157,23 +173,19 @@ class _Newton:
         self.medium, self.mu, self.tau = medium, mu, tau
         self.operator = medium.elliptic()
         self.concave = bool(np.any(medium.power < 1.0))
-        self.upwind: list[np.ndarray] = []
-        self.order = np.empty(0, dtype=np.int64)
+        self.order = np.empty(0, dtype=np.int32)
         self.down: tuple[np.ndarray, ...] = ()
         self.shapes = np.array(medium.axes())
 
     def _prepare(self, guess: np.ndarray, push: np.ndarray) -> None:
-        """Fix the mobilities' shares of upwinding, and the order of sweeps, by the first guess."""
+        """Fix the order of sweeps by the first guess."""
         medium, rho = self.medium, guess.reshape(-1)
-        for shape, k in zip(medium.axes(), medium.faces, strict=True):
-            share = np.empty(rho.size)
-            fluxes.upwinding(rho, medium.potential.reshape(-1), k.reshape(-1), medium.coef, medium.power, shape, share)
-            self.upwind.append(share)
         level = (medium.potential + push).reshape(-1)
         for c, m in zip(medium.coef, medium.power, strict=True):
             safe = np.maximum(rho, 1e-100)
             level += c * np.log(safe) if m == 1.0 else c * m / (m - 1.0) * safe ** (m - 1.0)
-        self.order = np.argsort(-level, kind="stable")
+        np.negative(level, level)
+        self.order = np.argsort(level, kind="stable").astype(np.int32)
 
     def run(self, guess: np.ndarray, push: np.ndarray, goal: float, limit: int) -> Solved:
         if not self.medium.still:
@@ -186,7 +198,7 @@ class _Newton:
         for iteration in range(limit):
             if point.missing <= goal:
                 return Solved(point.rho, point.missing, iteration, point.push)
-            if not np.isfinite(np.sum(point.leave) + np.sum(point.enter)):
+            if not (np.isfinite(point.missing) and np.isfinite(np.sum(point.leave) + np.sum(point.enter))):
                 break
             rough = point.missing / size if full is None else FORCING
             accuracy = min(FORCING, max(rough, 0.1 * goal / point.missing))
@@ -203,69 +215,77 @@ class _Newton:
         return Solved(point.rho, point.missing, limit, point.push)
 
     def _direction(self, point: _Point, accuracy: float) -> np.ndarray:
-        """Return the changes w of pressures that Newton's method asks for."""
-        a = point.a / self.tau
+        """Return the changes w of pressures that Newton's method asks for; the derivatives of the fluxes are used up."""
         if self.medium.still:
-            self.operator.ground(a)
+            self.operator.ground(point.a / self.tau)
             return self.operator.solve(-point.f, accuracy, LINEAR_LIMIT)[0]
-        out = np.maximum(point.leave - np.stack([k.reshape(-1) for k in self.medium.faces]), 0.0).sum(axis=0)
-        self.operator.ground(a + out.reshape(a.shape))
-        self._gather(point, a)
-        return self._bicgstab(point, a, accuracy)
+        ground = point.a / self.tau
+        for leave, k in zip(point.leave, self.medium.faces, strict=True):
+            ground += np.maximum(leave.reshape(k.shape) - k, 0.0)
+        self.operator.ground(ground)
+        del ground
+        self._order(point)
+        w = self._bicgstab(point, accuracy)
+        self.down, point.leave, point.enter = (), np.empty((0, 0)), np.empty((0, 0))
+        return w
 
-    def _gather(self, point: _Point, a: np.ndarray) -> None:
-        """Collect the coefficients of a sweep; the multigrid cycle sees to full cells, and nothing flows in empty ones."""
+    def _order(self, point: _Point) -> None:
+        """Prepare a sweep; the multigrid cycle sees to full cells, and nothing flows in empty ones."""
         order = self.order
         if point.full is not None:
             moving = ~point.full & ((point.rho > 0.0) | (self.mu > 0.0))
             order = order[moving.reshape(-1)[order]]
-        near, weights = np.empty((order.size, 2 * a.ndim), np.int64), np.empty((order.size, 2 * a.ndim))
         inverse = np.empty(order.size)
-        fluxes.gather(order, a.reshape(-1), point.leave, point.enter, self.shapes, near, weights, inverse)
-        self.down = order, near, weights, inverse
+        fluxes.invert(order, point.a.reshape(-1), 1.0 / self.tau, point.leave, point.enter, self.shapes, inverse)
+        self.down = order, inverse, point.leave, point.enter, self.shapes
 
-    def _linear(self, point: _Point, a: np.ndarray, w: np.ndarray) -> np.ndarray:
-        """Return the change of f for changes w of the pressures."""
-        out = a * w
+    def _linear(self, point: _Point, w: np.ndarray, out: np.ndarray) -> None:
+        """Write the change of f for changes w of the pressures."""
+        np.multiply(point.a, w, out)
+        out /= self.tau
         for d, shape in enumerate(self.medium.axes()):
             fluxes.add_fluxes(w.reshape(-1), point.leave[d], point.enter[d], shape, out.reshape(-1))
-        return out
 
-    def _preconditioned(self, point: _Point, a: np.ndarray, r: np.ndarray) -> np.ndarray:
-        """Return about the w whose change of f is r: a V-cycle, then a sweep down the slopes."""
-        w, rest = np.zeros_like(r), r
-        if point.full is not None:  # what flows into full cells comes first
+    def _preconditioned(self, point: _Point, r: np.ndarray, w: np.ndarray) -> None:
+        """Write about the w whose change of f is r: a V-cycle, then a sweep down the slopes."""
+        if point.full is None:
+            self.operator.cycle(r, w)
+        else:  # what flows into full cells comes first
+            w[:] = 0.0
             fluxes.sweep(*self.down, r.reshape(-1), w.reshape(-1))
-            rest = r - self._linear(point, a, w)
-        w += self.operator.cycle(rest)
+            rest = np.empty_like(r)
+            self._linear(point, w, rest)
+            np.subtract(r, rest, rest)
+            w += self.operator.cycle(rest)
         fluxes.sweep(*self.down, r.reshape(-1), w.reshape(-1))
-        return w
 
-    def _bicgstab(self, point: _Point, a: np.ndarray, accuracy: float) -> np.ndarray:
+    def _bicgstab(self, point: _Point, accuracy: float) -> np.ndarray:
         """Solve for w, preconditioned on the right by a V-cycle."""
-        r = -point.f
-        w, shadow = np.zeros_like(r), r.copy()
-        p, rho, size = r.copy(), dot(r, r), float(np.sqrt(dot(r, r)))
+        shadow, r = point.f, -point.f
+        w, p, v, z, t = np.zeros_like(r), r.copy(), np.zeros_like(r), np.empty_like(r), np.empty_like(r)
+        rho, size = dot(shadow, r), float(np.sqrt(dot(r, r)))
         for _ in range(LINEAR_LIMIT):
-            z = self._preconditioned(point, a, p)
-            v = self._linear(point, a, z)
+            self._preconditioned(point, p, z)
+            self._linear(point, z, v)
             along = dot(shadow, v)
             if along == 0.0:
                 break
             step = rho / along
-            w += step * z
-            r = r - step * v
+            fluxes.add(w, step, z)
+            fluxes.add(r, -step, v)
             if np.sqrt(dot(r, r)) <= accuracy * size:
                 break
-            y = self._preconditioned(point, a, r)
-            t = self._linear(point, a, y)
+            self._preconditioned(point, r, z)
+            self._linear(point, z, t)
             omega = dot(t, r) / dot(t, t)
-            w += omega * y
-            r = r - omega * t
+            fluxes.add(w, omega, z)
+            fluxes.add(r, -omega, t)
             before, rho = rho, dot(shadow, r)
             if np.sqrt(dot(r, r)) <= accuracy * size or rho == 0.0 or omega == 0.0:
                 break
-            p = r + (rho / before) * (step / omega) * (p - omega * v)
+            fluxes.add(p, -omega, v)
+            p *= (rho / before) * (step / omega)
+            p += r
         return w
 
     def _trial(self, point: _Point, w: np.ndarray, by_pressure: bool) -> _Point:
@@ -288,7 +308,8 @@ class _Newton:
             return rho
         medium = self.medium
         stiff = np.full(w.shape, self.concave) | (point.a < self.tau * sum(h**-2.0 for h in medium.spacing))
-        goal, other = np.maximum(point.p + w, KEPT * point.p), point.rho.copy()
+        pressure = medium.pressure(point.rho, self.tau)[0]
+        goal, other = np.maximum(pressure + w, KEPT * pressure), point.rho.copy()
         fluxes.densities(goal.reshape(-1), medium.coef, medium.power, other.reshape(-1))
         return np.where(stiff & medium.free, other, rho)
 

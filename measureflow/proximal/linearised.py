@@ -146,5 +146,5 @@ def length(medium: Medium, rho: np.ndarray, potential: np.ndarray, tau: float, v
     """Return tau |grad(phi + V)| in L2 of the mobility, for densities rho and the potential V."""
     flat = rho.reshape(-1), potential.reshape(-1)
     pairs = zip(medium.axes(), medium.faces, strict=True)
-    total = sum(dissipation(*flat, k.reshape(-1), medium.coef, medium.power, shape) for shape, k in pairs)
+    total = sum(dissipation(*flat, k.reshape(-1), medium.still, medium.coef, medium.power, shape) for shape, k in pairs)
     return tau * float(np.sqrt(max(total, 0.0) * volume))

@@ -51,14 +51,8 @@ class Medium:
 
     @cached_property
     def faces(self) -> list[np.ndarray]:
-        """1/h^2 at open faces behind the cells, one array an axis."""
-        found = []
-        for axis, (h, glued) in enumerate(zip(self.spacing, self.periodic, strict=True)):
-            open_ = self.free & np.roll(self.free, -1, axis)
-            if not glued or self.free.shape[axis] == 1:
-                np.moveaxis(open_, axis, 0)[-1] = False
-            found.append(open_ / h**2)
-        return found
+        """1/h^2 at open faces behind the cells, one array an axis; read only."""
+        return self._held()[1]
 
     @cached_property
     def still(self) -> bool:
@@ -67,14 +61,30 @@ class Medium:
 
     def elliptic(self) -> Elliptic:
         """Return the multigrid hierarchy of this grid, one for each thread."""
-        held: OrderedDict[tuple[object, ...], Elliptic] = _local.__dict__.setdefault("held", OrderedDict())
+        return self._held()[0]
+
+    def _held(self) -> tuple[Elliptic, list[np.ndarray]]:
+        """Return the hierarchy and the faces, which this thread keeps for the next media on the same grid."""
+        held: OrderedDict[tuple[object, ...], tuple[Elliptic, list[np.ndarray]]] = _local.__dict__.setdefault(
+            "held", OrderedDict()
+        )
         key = (self.free.shape, self.spacing, self.periodic, np.packbits(self.free).tobytes())
         if key not in held:
-            held[key] = Elliptic(np.zeros(self.free.shape), self.faces)
+            faces = self._faces()
+            held[key] = Elliptic(np.zeros(self.free.shape), faces), faces
         held.move_to_end(key)
         while len(held) > HELD:
             held.popitem(last=False)
         return held[key]
+
+    def _faces(self) -> list[np.ndarray]:
+        found = []
+        for axis, (h, glued) in enumerate(zip(self.spacing, self.periodic, strict=True)):
+            open_ = self.free & np.roll(self.free, -1, axis)
+            if not glued or self.free.shape[axis] == 1:
+                np.moveaxis(open_, axis, 0)[-1] = False
+            found.append(open_ / h**2)
+        return found
 
     def axes(self) -> list[tuple[int, int, int]]:
         """Return (outer, n, inner) of every axis."""

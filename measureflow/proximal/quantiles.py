@@ -41,7 +41,7 @@ FIXED = 1e200
 
 @final
 @dataclass(eq=False)
-class _Point:
+class Point:
     """phi, its gradient (of length `size`), the densities and the stiffness of the gaps at quantiles u."""
 
     u: np.ndarray
@@ -54,7 +54,7 @@ class _Point:
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Terms:
+class Terms:
     """An energy sorted into internal energies, divergences, terms on every atom by itself, and non-local ones."""
 
     internal: tuple[tuple[float, InternalEnergy], ...]
@@ -64,6 +64,12 @@ class _Terms:
     separable: tuple[tuple[float, Energy], ...]
     outer: Energy | None
     local: bool
+
+    @property
+    def dense(self) -> bool:
+        """Whether there are energies with a density, and no negative multiples of them."""
+        found = self.internal + self.divergences
+        return bool(found) and all(factor > 0.0 for factor, _ in found)
 
 
 def interior(energy: Energy, metric: Metric, x: State, tau: float, tolerance: Tolerance) -> Step | None:
@@ -79,16 +85,16 @@ def interior(energy: Energy, metric: Metric, x: State, tau: float, tolerance: To
     law = ordered(metric, x)
     if law is None or not isinstance(x, Quantiles):
         return None
-    terms = _sort(energy)
-    dense = terms.internal + terms.divergences
-    if not dense or any(factor < 0.0 for factor, _ in dense):
+    terms = sorted_terms(energy)
+    if not terms.dense:
         return None
     if terms.outer is None:
         require_convex(terms.stiffness, tau)
-    return _newton(_Problem(law, terms, tau, energy.bounds), tolerance)
+    return _newton(Problem(law, terms, tau, energy.bounds), tolerance)
 
 
-def _sort(energy: Energy) -> _Terms:
+def sorted_terms(energy: Energy) -> Terms:
+    """Sort the terms of an energy."""
     internal: list[tuple[float, InternalEnergy]] = []
     outer: list[tuple[float, Energy]] = []
     for factor, term in energy.terms():
@@ -106,7 +112,7 @@ def _sort(energy: Energy) -> _Terms:
     divergences = tuple(
         (c, term) for c, term in rest if c != 0.0 and isinstance(term, FDivergence) and isinstance(term.target, Gaussian)
     )
-    return _Terms(
+    return Terms(
         tuple((c, term) for c, term in internal if c != 0.0),
         divergences,
         sum(c * float(a[0, 0]) for c, (a, _, _) in quadratic),
@@ -118,22 +124,22 @@ def _sort(energy: Energy) -> _Terms:
 
 
 @final
-class _Problem:
+class Problem:
     """The function phi with its gradient, in the inner product <a, b>/n."""
 
-    def __init__(self, law: Ordered, terms: _Terms, tau: float, bounds: Bounds | None) -> None:
+    def __init__(self, law: Ordered, terms: Terms, tau: float, bounds: Bounds | None) -> None:
         self.law, self.terms, self.tau, self.bounds = law, terms, tau, bounds
         self.n = len(law)
         self.scales = [tau * c * gap_weights(term.exponent, self.n) for c, term in terms.internal]
 
-    def at(self, u: np.ndarray) -> _Point | None:
+    def at(self, u: np.ndarray) -> Point | None:
         """Return phi at u; None where it is not defined or not finite."""
         try:
             return self.evaluate(u)
         except (CallbackError, FloatingPointError):
             return None
 
-    def evaluate(self, u: np.ndarray) -> _Point | None:
+    def evaluate(self, u: np.ndarray) -> Point | None:
         """Return phi at u; None where the order is not strict or phi is not finite."""
         density = np.empty(self.n - 1)
         if not densities(u, density) > 0.0:
@@ -149,7 +155,7 @@ class _Problem:
         for c, term in self.terms.divergences:
             spring += self.tau * c * term.cells(u).chain()[1]
         size = norm(gradient)
-        return _Point(u, phi, gradient, size, density, spring) if np.isfinite(phi + size) else None
+        return Point(u, phi, gradient, size, density, spring) if np.isfinite(phi + size) else None
 
     def _internal(self, density: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return the sums over internal energies, times tau, of value, pressure / density and second derivative times gap^2."""
@@ -194,14 +200,18 @@ class _Problem:
             lo, hi = (lo, middle) if self._reached(middle) else (middle, hi)
         return lo
 
-    def solver(self, point: _Point) -> Callable[[np.ndarray], np.ndarray]:
-        """Return the inverse of the local Hessian at a point."""
+    def ground(self, point: Point) -> np.ndarray:
+        """Return what the local Hessian at a point has beside the springs, kept positive."""
         ground = np.full(self.n, 1.0 + self.tau * self.terms.stiffness)
         if self.terms.separable:
             ground += self.tau * curvature(self.law, self.terms.separable, point.u)
         for c, term in self.terms.divergences:
             ground += self.tau * c * term.cells(point.u).chain()[0]
-        np.maximum(ground, SOFTEST, out=ground)
+        return np.maximum(ground, SOFTEST)
+
+    def solver(self, point: Point) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the inverse of the local Hessian at a point."""
+        ground = self.ground(point)
         ground[self._held(point)] = FIXED
 
         def solve(load: np.ndarray) -> np.ndarray:
@@ -211,7 +221,7 @@ class _Problem:
 
         return solve
 
-    def _held(self, point: _Point) -> list[int]:
+    def _held(self, point: Point) -> list[int]:
         """Return which of the two ends are pressed against a bound."""
         if self.bounds is None:
             return []
@@ -219,13 +229,13 @@ class _Problem:
         high = bool(point.u[-1] >= self.bounds[1] and point.gradient[-1] < 0.0)
         return [0] * low + [self.n - 1] * high
 
-    def residual(self, point: _Point) -> float:
+    def residual(self, point: Point) -> float:
         """Return |u - P(u - grad phi)|, P the clipping on the bounds."""
         if self.bounds is None:
             return point.size
         return norm(point.u - np.clip(point.u - point.gradient, *self.bounds))
 
-    def longest(self, point: _Point, direction: np.ndarray) -> float:
+    def longest(self, point: Point, direction: np.ndarray) -> float:
         """Return the step length that uses up at most the fraction BOUNDARY of any gap (and room to a bound)."""
         shrinking = fastest_shrinking(point.density, direction)
         if self.bounds is not None and self.n > 2:
@@ -233,7 +243,7 @@ class _Problem:
             shrinking = max(shrinking, -direction[1] / low, direction[-2] / high)
         return min(1.0, BOUNDARY / shrinking) if shrinking > 0.0 else 1.0
 
-    def search(self, start: _Point, direction: np.ndarray) -> _Point | None:
+    def search(self, start: Point, direction: np.ndarray) -> Point | None:
         """Backtrack until phi falls enough, or, where phi cannot tell (rounding), until the gradient falls."""
         length, rounding, size = self.longest(start, direction), 1e-13 * max(1.0, abs(start.phi)), start.size
         for _ in range(HALVINGS):
@@ -249,7 +259,7 @@ class _Problem:
         return None
 
 
-def _newton(problem: _Problem, tolerance: Tolerance) -> Step:
+def _newton(problem: Problem, tolerance: Tolerance) -> Step:
     law, goal = problem.law, problem.law.goal(tolerance.residual)
     point = problem.evaluate(problem.start())
     pairs: Pairs = deque(maxlen=MEMORY)

@@ -117,28 +117,31 @@ class CellRates:
     def masses(self) -> np.ndarray:
         """F: rates of the masses, shape grid.shape, sum 0 up to rounding."""
         medium, (rho, p, _) = self.medium, self._state
-        out, ahead, behind = (np.zeros(rho.size) for _ in range(3))
+        out, none = np.zeros(rho.size), np.empty(0)
         for shape, faces in zip(medium.axes(), medium.faces, strict=True):
             k = faces.reshape(-1)
-            fluxes.add_fluxes(p, k, k, shape, out)
-            if not medium.still:
-                potential, share = medium.potential.reshape(-1), np.empty(rho.size)
-                fluxes.upwinding(rho, potential, k, medium.coef, medium.power, shape, share)
-                fluxes.drift(rho, potential, k, share, medium.coef, medium.power, shape, out, ahead, behind)
+            if medium.still:
+                fluxes.add_fluxes(p, k, k, shape, out)
+            else:
+                fluxes.flow(rho, medium.potential.reshape(-1), k, none, medium.coef, medium.power, shape, out, none, none)
         return -out.reshape(self.law.masses.shape) * self.law.grid.cell_volume
 
     @property
     def fastest(self) -> float:
         """A bound on the outflow of a cell for each unit of its mass, and on its derivative where fluxes are monotone.
 
-        A flux M (phi(x) + V(x) - phi(y) - V(y)) out of x is at most P(x) + M (V(x) - V(y)), and M at most twice x (for the
-        entropy alone x): explicit Euler steps up to 1/fastest keep signs. Where a flux rises with the density upstream and falls
-        with the one downstream, as without potential, for the entropy, and upstream, they are monotone: they keep order, and are
-        contractions in L1. Polynomials 1 + z + ... + z^s/s! of a linear map of that kind keep signs as far (their threshold
+        A flux out of x is at most P(x) without potential, else twice x (phi(x) + V(x) - V(y)), phi without the entropy's part
+        (for the entropy alone P(x) + x (V(x) - V(y))): explicit Euler steps up to 1/fastest keep signs. Where its slope in x has
+        the same bound, as without potential and for the entropy, they keep order, and are contractions in L1. Polynomials
+        1 + z + ... + z^s/s! of a linear map of that kind keep signs as far (their threshold
         factor is 1).
         """
         medium, (rho, p, inverse) = self.medium, self._state
-        steep = np.maximum(1.0 / inverse, np.divide(p, rho, out=np.zeros_like(p), where=rho > 0.0)).reshape(medium.free.shape)
+        above = [] if medium.still else [2.0 * m / (m - 1.0) for m in medium.power.tolist() if m > 1.0]
+        most = max([1.0, *above])
+        steep = np.maximum(1.0 / inverse, np.divide(most * p, rho, out=np.zeros_like(p), where=rho > 0.0)).reshape(
+            medium.free.shape
+        )
         simple = np.array_equal(medium.power, np.ones(medium.power.size)[:1])
         leaving = np.zeros(medium.free.shape)
         for axis, k in enumerate(medium.faces):

@@ -230,3 +230,14 @@ def test_forward_backward_in_games():
         sol = mf.solve(game, start, 1.0, 0.05, scheme=mf.ForwardBackward(None, coupling))
         exact = problems.get("G2", P=0.5, C=1.0, Q=0.5, start=(1.0, 0.3))
         assert exact.distance(sol.states[-1], exact.exact(1.0)) < 0.1
+
+
+@pytest.mark.parametrize("metric", [mf.FisherRao(), mf.WassersteinFisherRao(1.0, 0.5)], ids=repr)
+def test_forward_steps_of_weights_are_explicit_ones(metric):
+    law = mf.Particles([[0.1], [0.4], [0.8]], [0.2, 0.5, 0.3])
+    energy = mf.energies.MMD(mf.Particles([[0.0], [1.0]]), "gaussian")
+    a, b = (
+        mf.solve(energy, law, 0.1, 0.01, scheme=scheme, metric=metric).states[-1] for scheme in (mf.ForwardBackward(), "explicit")
+    )
+    assert np.abs(a.points - b.points).max() < 1e-12 and np.abs(a.weights - b.weights).max() < 1e-12
+    assert np.abs(a.weights - law.weights).max() > 1e-4

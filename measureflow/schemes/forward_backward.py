@@ -151,7 +151,7 @@ def _forward(smooth: Energy, metric: Metric, x: State, tau: float) -> tuple[Stat
     if not smooth.terms():
         return x, False
     chart = metric.chart(x)
-    z = chart.origin - tau * chart.pull(chart.origin, smooth.gradient(x))
+    z = chart.origin - tau * chart.pull(chart.origin, metric.differential(smooth, x))
     allowed = chart.project(smooth.project(z))
     try:
         return chart.state(allowed), bool(projected(allowed, z))

@@ -550,3 +550,16 @@ def test_packing_has_the_printed_numbers_and_tends_to_its_bounds():
     assert packed_total_variation(4, 2, 3) == 0.875
     assert abs(packed_jensen_shannon(4, 2, 3) - 0.4969291266) < 5.1e-11
     assert_allclose([packed_total_variation(4, 3, 300), packed_jensen_shannon(4, 3, 300)], [1.0, np.log(2.0)], rtol=1e-12)
+
+
+@pytest.mark.parametrize("tau", [0.3, 1.5, 2.5])
+def test_the_alternating_multiplier_is_the_leading_one(tau):
+    own, c = 0.5, 2.0
+    p = problems.get("G24", own=own, coupling=c)
+    columns = []
+    for x, y in ((1.0, 0.0), (0.0, 1.0)):
+        start = (mf.Vector(x), mf.Vector(y))
+        step = mf.solve(p.problem, start, tau, tau, scheme=mf.JKO("alternating")).states[-1]
+        columns.append([float(z[0]) for z in step])
+    leading = max(np.abs(np.linalg.eigvals(np.array(columns).T)))
+    assert_allclose(abs(p.factors["alternating"](tau)), leading, rtol=1e-12)

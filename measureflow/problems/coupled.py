@@ -174,14 +174,18 @@ def _metzler_steps(matrix: np.ndarray, split: Callable[[np.ndarray], Pair]) -> d
     }
 
 
-def unbounded_coupling(modes: int = 12, decay: float = 1.51, symmetric: bool = False, t: float = 1.0) -> Problem:
+def unbounded_coupling(
+    modes: int = 12, decay: float = 1.51, symmetric: bool = False, t: float = 1.0, ratio: float | None = None
+) -> Problem:
     """G23: J = sum_k k x_k y_k with data k^-decay: the coupling has no Lipschitz constant as the number of modes grows (D5).
 
     With decay 1.51, just in the domain, implicit steps converge with order 1/2 only. ``symmetric=True`` is the gradient flow
-    x_k' = -k x_k from the same data, whose minimizing movements have order 1.
+    x_k' = -k x_k from the same data, whose minimizing movements have order 1. With a ratio k takes the values 1, ratio, ratio^2,
+    ... only, each with the data of all numbers around it, sqrt(k log ratio) times as large: few modes then reach far.
     """
     k = np.arange(1.0, check.integer("modes", modes, least=1) + 1.0)
-    data = k ** -check.scalar("decay", decay)
+    k = k if ratio is None else check.scalar("ratio", ratio, above=1.0) ** (k - 1.0)
+    data = k ** -check.scalar("decay", decay) * (1.0 if ratio is None else np.sqrt(k * np.log(ratio)))
     if check.flag("symmetric", symmetric):
         return _symmetric_rates(k, data, t)
 
@@ -192,7 +196,7 @@ def unbounded_coupling(modes: int = 12, decay: float = 1.51, symmetric: bool = F
     start = (Vector(data), Vector(data))
     return Problem(
         label="G23",
-        title=f"bilinear game with frequencies 1 to {len(k)}",
+        title=f"bilinear game with frequencies 1 to {k[-1]:g}",
         source="theory.md, 5.2 D5 and 9.4 G23",
         problem=Bilinear(np.diag(k)),
         initial=start,
@@ -210,7 +214,7 @@ def unbounded_coupling(modes: int = 12, decay: float = 1.51, symmetric: bool = F
 def _symmetric_rates(k: np.ndarray, data: np.ndarray, t: float) -> Problem:
     return Problem(
         label="G23",
-        title=f"gradient flow with rates 1 to {len(k)}",
+        title=f"gradient flow with rates 1 to {k[-1]:g}",
         source="theory.md, 5.2 D5 and 9.4 G23",
         problem=Quadratic(np.diag(k)),
         initial=Vector(data),

@@ -215,13 +215,14 @@ def _block_steps(own: np.ndarray, down: np.ndarray, up: np.ndarray, split: Calla
 
 
 def _damped_factors(a: float, c: float) -> dict[str, Factor]:
-    """Return the multipliers of J = (a/2) x^2 + c x y - (a/2) y^2 (theory, D7)."""
+    """Return the leading multipliers of J = (a/2) x^2 + c x y - (a/2) y^2 (theory, D7)."""
 
     def alternating(tau: float) -> complex:
         # trace and determinant of the step: (2 (1 + a tau) - c^2 tau^2) / (1 + a tau)^2 and 1 / (1 + a tau)^2
         scale = 1.0 + a * tau
         half = 1.0 - c**2 * tau**2 / (2.0 * scale)
-        return complex((half + np.sqrt(complex(half**2 - 1.0))) / scale)
+        root = np.sqrt(complex(half**2 - 1.0))
+        return complex((half + (root if half >= 0.0 else -root)) / scale)  # the larger one where they are real
 
     return {
         "simultaneous": lambda tau: (1.0 + 1j * c * tau) / (1.0 + a * tau),

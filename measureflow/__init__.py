@@ -3,6 +3,7 @@
 from measureflow import energies as energies
 from measureflow import games as games
 from measureflow import problems as problems
+from measureflow import theorems as theorems
 from measureflow._version import __version__ as __version__
 from measureflow.ensembles import Ensemble as Ensemble
 from measureflow.ensembles import ensemble as ensemble
@@ -105,4 +106,5 @@ __all__ = [
     "proximal",
     "resume",
     "solve",
+    "theorems",
 ]

@@ -10,8 +10,11 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow.energies import Energy
+from measureflow.errors import UnsupportedError
+from measureflow.metrics import Metric
 from measureflow.proximal import Step, Tolerance, solve_proximal
 from measureflow.schemes import JKO
+from measureflow.states import State
 
 if TYPE_CHECKING:
     from measureflow.solution import Solution
@@ -60,6 +63,14 @@ def step_residuals(sol: Solution, test_states: Any, convexity: Any) -> Residuals
     )
 
 
+def evi_residuals(sol: Solution, test_states: Any, convexity: Any) -> np.ndarray:
+    """Return the residuals of the EVI alone, (steps, players); distances of laws without a chart are true ones."""
+    tests, lambdas = _test_states(sol, test_states), _lambdas(convexity, len(sol.players))
+    return np.array(
+        [[_evi(sol, k, player, tests, lambdas[player]) for player in range(len(lambdas))] for k in range(len(sol) - 1)]
+    )
+
+
 def minimizing_step(sol: Solution, k: int, player: int, delta: float) -> Step:
     """Return J_delta(x_k) of one player against the opponents that step k saw; delta is a time, speeds are applied."""
     energy = _frozen(sol, k, player)
@@ -81,15 +92,23 @@ def _setting(sol: Solution, k: int, player: int) -> tuple[Energy, Any, Any, Any,
 
 def _evi(sol: Solution, k: int, player: int, tests: list[tuple[Any, ...]], constant: float | None) -> float:
     energy, metric, old, new, tau = _setting(sol, k, player)
-    value, moved = energy.value(new), metric.labelled_distance(old, new)
+    value, moved = energy.value(new), length(metric, old, new)
     bend = constant if constant is not None else energy.convexity or 0.0
     worst = -np.inf
     for row in tests:
         z = row[player]
-        before, after = metric.labelled_distance(old, z), metric.labelled_distance(new, z)
+        before, after = length(metric, old, z), length(metric, new, z)
         left = (after**2 - before**2 + moved**2) / (2.0 * tau) + 0.5 * bend * after**2 + value
         worst = max(worst, left - energy.value(z))
     return worst
+
+
+def length(metric: Metric, a: State, b: State) -> float:
+    """Return the distance with labels kept; the distance itself where the metric has no chart."""
+    try:
+        return metric.labelled_distance(a, b)
+    except UnsupportedError:
+        return metric.distance(a, b)
 
 
 def _energy_identity(sol: Solution, k: int, player: int) -> float:

@@ -11,7 +11,7 @@ from measureflow import _validate as check
 from measureflow.energies import Energy
 from measureflow.errors import UnsupportedError
 from measureflow.metrics import Metric
-from measureflow.residuals import variational_dissipation
+from measureflow.residuals import length, variational_dissipation
 from measureflow.schemes import JKO
 from measureflow.states import State
 
@@ -144,21 +144,13 @@ def _step(sol: Solution, k: int, player: int, exact: bool) -> tuple[float, float
     seen = sol.scheme.seen_by(player, old, new) if exact and sol.scheme is not None else old
     energy, metric = sol.players.game.energy(player, seen), sol.players.metrics[player]
     tau = float(sol.t[k + 1] - sol.t[k]) * sol.players.speeds[player]
-    moved = _length(metric, x, u)
+    moved = length(metric, x, u)
     if exact:
         spent = variational_dissipation(sol, k, player)
     else:
         slopes = [_slope(metric, z, energy) for z in (x, u)]
         spent = moved**2 / (2.0 * tau) + 0.25 * tau * float(np.sum(np.square(slopes)))
     return energy.value(u) - energy.value(x), spent, moved**2 / tau
-
-
-def _length(metric: Metric, a: State, b: State) -> float:
-    """Return the labelled distance, as steps have it; the distance where the metric has no chart."""
-    try:
-        return metric.labelled_distance(a, b)
-    except UnsupportedError:
-        return metric.distance(a, b)
 
 
 def _slope(metric: Metric, state: State, energy: Energy) -> float:

@@ -78,7 +78,9 @@ def alternating_factor(tau: float, damping: float = 0.0, slope: float = 0.5, inn
     """
     kept = (1.0 - tau * damping) ** np.arange(inner_steps[1] + 1)
     half = 0.5 * (1.0 + kept[-1] - inner_steps[0] * (tau * slope) ** 2 * kept[:-1].sum())
-    return complex(half + complex(half**2 - kept[-1]) ** 0.5)
+    inside = half**2 - kept[-1]
+    root = complex(inside) ** 0.5
+    return complex(half - root if inside > 0.0 > half else half + root)  # the larger one where they are real
 
 
 def _factors(damping: float = 0.0, slope: float = 0.5) -> dict[str, Factor]:

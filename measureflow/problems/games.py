@@ -222,7 +222,7 @@ def _damped_factors(a: float, c: float) -> dict[str, Factor]:
         scale = 1.0 + a * tau
         half = 1.0 - c**2 * tau**2 / (2.0 * scale)
         root = np.sqrt(complex(half**2 - 1.0))
-        return complex((half + (root if half >= 0.0 else -root)) / scale)  # the larger one where they are real
+        return complex((half - root if half < -1.0 else half + root) / scale)  # the larger one where they are real
 
     return {
         "simultaneous": lambda tau: (1.0 + 1j * c * tau) / (1.0 + a * tau),

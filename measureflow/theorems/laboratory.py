@@ -1,0 +1,136 @@
+"""Many theorems at once: in several processes, as a table, as a page, as figures and counter-examples."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from measureflow import _validate as check
+from measureflow.report import columns
+from measureflow.theorems.base import LEVELS
+from measureflow.theorems.catalogue import get, names
+from measureflow.theorems.check import Check, Ruling
+from measureflow.theorems.runner import verify
+from measureflow.theorems.verdict import Verdict
+
+HEADER = ("theorem", "", "verdict", "checks", "decided by", "measured", "", "predicted", "margin", "error", "control", "CPU s")
+MARKS = {Ruling.holds: "holds", Ruling.violated: "VIOLATED", Ruling.undecided: "undecided"}
+
+
+def verify_all(chosen: Sequence[str] = (), level: str = "quick", jobs: int | None = None) -> Iterator[Verdict]:
+    """Yield the verdicts of theorems as they come, several at a time.
+
+    Parameters
+    ----------
+    chosen : sequence of str
+        Names or labels; none stands for all.
+    level : {"quick", "full"}
+    jobs : int, optional
+        Processes; default: the number of cores.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, before any work starts.
+
+    Examples
+    --------
+    >>> [verdict.name for verdict in verify_all(["de-giorgi"], jobs=1)]
+    ['de-giorgi']
+    """
+    wanted = list(dict.fromkeys(get(name).name for name in chosen)) or list(names())
+    check.choice("level", level, LEVELS)
+    count = (os.cpu_count() or 1) if jobs is None else check.integer("jobs", jobs, least=1)
+    return _verdicts(wanted, level, min(count, len(wanted)))
+
+
+def _verdicts(wanted: list[str], level: str, count: int) -> Iterator[Verdict]:
+    if count == 1:
+        yield from (verify(name, level) for name in wanted)
+        return
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread) as pool:
+        waiting = [pool.submit(verify, name, level) for name in wanted]
+        try:
+            yield from (done.result() for done in as_completed(waiting))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _one_thread() -> None:
+    """Let a process of the pool use one thread: the others use the other cores."""
+    import numba
+
+    numba.set_num_threads(1)
+
+
+def collected(found: Iterable[Verdict], count: int | None = None, *, progress: bool = False) -> list[Verdict]:
+    """Return verdicts in the order of the catalogue, once all have come; with a progress bar on standard error if wanted."""
+    if progress:
+        from tqdm.auto import tqdm
+
+        found = tqdm(found, total=len(names()) if count is None else count, unit="theorem", mininterval=0.2)
+    places = {name: k for k, name in enumerate(names())}
+    return sorted(found, key=lambda verdict: places.get(verdict.name, len(places)))
+
+
+def contents(chosen: Sequence[str] = ()) -> str:
+    """Return labels, names and titles as lines of text."""
+    wanted = [get(name) for name in chosen or names()]
+    return columns(("label", "name", "title"), [(entry.label, entry.name, entry.title) for entry in wanted])
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """Return in one line how many theorems hold, and what they cost."""
+    count = {ruling: sum(verdict.status is ruling for verdict in verdicts) for ruling in Ruling}
+    checks = sum(len(verdict.checks) for verdict in verdicts)
+    seconds = sum(verdict.cpu_seconds for verdict in verdicts)
+    told = ", ".join(f"{count[ruling]} {ruling}" for ruling in Ruling if count[ruling] or ruling is Ruling.holds)
+    return f"{len(verdicts)} theorems: {told}; {checks} checks, {seconds:.1f} CPU seconds"
+
+
+def row(verdict: Verdict) -> tuple[str, ...]:
+    """Return a verdict as a row of the table."""
+    worst = verdict.decisive
+    numbers = ("", "", "", "", "", "") if worst is None else _numbers(worst)
+    control = "fails" if verdict.control_fails else "PASSES"
+    return (
+        verdict.label,
+        verdict.name,
+        MARKS[verdict.status],
+        str(len(verdict.checks)),
+        *numbers,
+        control if verdict.control else "",
+        f"{verdict.cpu_seconds:.1f}",
+    )
+
+
+def _numbers(worst: Check) -> tuple[str, ...]:
+    numbers = f"{worst.measured:.6g}", worst.relation, f"{worst.predicted:.6g}", f"{worst.margin:.2g}", f"{worst.error:.1g}"
+    return worst.name, *numbers
+
+
+def table(verdicts: Sequence[Verdict]) -> str:
+    """Return verdicts as lines of text."""
+    return columns(HEADER, [row(verdict) for verdict in verdicts])
+
+
+def write_counterexamples(verdicts: Sequence[Verdict], folder: Path) -> list[Path]:
+    """Write the counter-example of each violated theorem to a file of its name; return the files."""
+    found = [verdict for verdict in verdicts if verdict.counterexample is not None]
+    if found:
+        folder.mkdir(parents=True, exist_ok=True)
+    return [verdict.save(folder / f"{verdict.name}.toml") for verdict in found]
+
+
+def write_figures(verdicts: Sequence[Verdict], folder: Path) -> list[Path]:
+    """Write the figure of each verdict to a PNG file of its name; return the files."""
+    from measureflow.theorems.pictures import png
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{verdict.name}.png" for verdict in verdicts]
+    for file, verdict in zip(files, verdicts, strict=True):
+        file.write_bytes(png(verdict))
+    return files

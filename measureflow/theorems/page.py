@@ -20,7 +20,7 @@ h2 small { font-weight: normal; color: #666; } nav table { font-size: .92rem; }
 a { color: #1f4e79; text-decoration: none; } table { font-size: .9rem; }
 .holds { color: #2a7f3f; } .violated { color: #c0392b; font-weight: bold; } .undecided { color: #b9770e; font-weight: bold; }
 .formula { margin: .8rem 0 .8rem 1.2rem; } .formula img { max-width: 100%; }
-td, th { text-align: right; } td.text, th.text { text-align: left; }
+td, th { text-align: right; white-space: nowrap; } td.text, th.text { text-align: left; white-space: normal; }
 details { margin: .6rem 0; } summary { cursor: pointer; color: #444; }
 dt { color: #666; float: left; clear: left; width: 8rem; } dd { margin: 0 0 .2rem 8.5rem; }
 """

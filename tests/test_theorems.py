@@ -351,22 +351,22 @@ def test_pages_are_those_of_the_theorems():
 def test_verify_prints_a_table_and_writes_what_is_asked(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     page, figures = tmp_path / "page.html", tmp_path / "figures"
-    status = cli.main(["verify", "T1", "de-giorgi", "--jobs", "1", "--html", str(page), "--figures", str(figures)])
+    status = cli.main(["verify", "F1", "conventions", "--jobs", "1", "--html", str(page), "--figures", str(figures)])
     out = capsys.readouterr().out
-    assert status == 0 and "2 theorems: 2 holds" in out and out.index("one-step") < out.index("de-giorgi")
-    assert {file.name for file in figures.iterdir()} == {"one-step.png", "de-giorgi.png"}
+    assert status == 0 and "2 theorems: 2 holds" in out and out.index("fisher-rao-steps") < out.index("conventions")
+    assert {file.name for file in figures.iterdir()} == {"fisher-rao-steps.png", "conventions.png"}
     text = page.read_text()
     body = text.split("<body>")[1]
     assert "http" not in body and "<script" not in text and text.count("data:image/svg+xml") == 2
-    assert text.count("data:image/png") == 2 and T.get("T1").statement.split()[0] in body
+    assert text.count("data:image/png") == 2 and T.get("F1").statement.split()[0] in body
 
 
 def test_verify_in_processes_gives_the_same_numbers():
     from measureflow.theorems import laboratory
 
-    one = laboratory.collected(laboratory.verify_all(["T1", "de-giorgi"], jobs=1))
-    two = laboratory.collected(laboratory.verify_all(["de-giorgi", "T1"], jobs=2))
-    assert [v.name for v in one] == [v.name for v in two] == ["one-step", "de-giorgi"]
+    one = laboratory.collected(laboratory.verify_all(["F1", "conventions"], jobs=1))
+    two = laboratory.collected(laboratory.verify_all(["conventions", "F1"], jobs=2))
+    assert [v.name for v in one] == [v.name for v in two] == ["fisher-rao-steps", "conventions"]
     assert [v.checks for v in one] == [v.checks for v in two]
 
 

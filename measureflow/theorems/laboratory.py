@@ -38,8 +38,8 @@ def verify_all(chosen: Sequence[str] = (), level: str = "quick", jobs: int | Non
 
     Examples
     --------
-    >>> [verdict.name for verdict in verify_all(["de-giorgi"], jobs=1)]
-    ['de-giorgi']
+    >>> [verdict.name for verdict in verify_all(["conventions"], jobs=1)]
+    ['conventions']
     """
     wanted = list(dict.fromkeys(get(name).name for name in chosen)) or list(names())
     check.choice("level", level, LEVELS)

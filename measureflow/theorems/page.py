@@ -50,7 +50,7 @@ def page(verdicts: Sequence[Verdict], title: str) -> str:
     Examples
     --------
     >>> import measureflow as mf
-    >>> "One step gains" in page([mf.theorems.verify("T1")], "Checked")
+    >>> "Entropic steps" in page([mf.theorems.verify("F1")], "Checked")
     True
     """
     count = {ruling: sum(verdict.status is ruling for verdict in verdicts) for ruling in Ruling}

@@ -152,7 +152,7 @@ def png(verdict: Verdict, dpi: float = 90.0) -> bytes:
     Examples
     --------
     >>> import measureflow as mf
-    >>> png(mf.theorems.verify("de-giorgi"))[1:4]
+    >>> png(mf.theorems.verify("conventions"))[1:4]
     b'PNG'
     """
     buffer = io.BytesIO()

@@ -38,7 +38,7 @@ def verify(name: str, level: str = "quick") -> Verdict:
     Examples
     --------
     >>> import measureflow as mf
-    >>> mf.theorems.verify("de-giorgi").holds
+    >>> mf.theorems.verify("conventions").holds
     True
     """
     return examine(get(name), level)

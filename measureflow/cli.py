@@ -133,7 +133,7 @@ def _verify(options: argparse.Namespace) -> int:
     print(laboratory.table(verdicts))
     for verdict in verdicts:
         if not verdict.holds:
-            print(f"\n{verdict}")
+            print(f"\n{laboratory.trouble(verdict)}")
     for file in laboratory.write_counterexamples(verdicts, options.counterexamples):
         print(f"wrote {file}: run it with `measureflow run {file}`")
     if options.figures is not None:

@@ -22,11 +22,17 @@ MUTANTS = {
         "current[player], infos[player] = move(player, states[player], states)",
         "D7",
     ),
-    "the implicit player sees the old state": (
+    "extragradient steps from the prediction": (
+        "schemes/couplings.py",
+        "new, _, second = _moved(move, states, predicted)",
+        "new, _, second = _moved(move, predicted, predicted)",
+        "6",
+    ),
+    "identities of implicit players against old states": (
         "schemes/couplings.py",
         "return (*new[:player], old[player], *new[player + 1 :])",
         "return old",
-        "D4",
+        "4.3",
     ),
     "a step in place of its half": (
         "schemes/vim.py",
@@ -52,9 +58,14 @@ MUTANTS = {
         "metrics/wasserstein.py",
         "return Flat(base, base.weights[:, None])",
         "return Flat(base, np.ones_like(base.weights)[:, None])",
-        "conventions",
+        "T1",
     ),
-    "a sign": ("games/base.py", "return sign * value, sign * returned", "return sign * value, returned", "conventions"),
+    "a sign": (
+        "proximal/closed.py",
+        "right = points - tau * parts.linear",
+        "right = points + tau * parts.linear",
+        "13.1",
+    ),
     "an interaction counted twice": (
         "energies/interaction.py",
         "return 0.5 * float(weights @ potential), potential",

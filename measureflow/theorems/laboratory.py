@@ -15,8 +15,11 @@ from measureflow.theorems.catalogue import get, names
 from measureflow.theorems.check import Check, Ruling
 from measureflow.theorems.runner import verify
 from measureflow.theorems.verdict import Verdict
+from measureflow.theorems.verdict import table as checks_table
 
 HEADER = ("theorem", "", "verdict", "checks", "decided by", "measured", "", "predicted", "margin", "error", "control", "CPU s")
+SHOWN = 10
+"""Checks that do not hold and are shown."""
 MARKS = {Ruling.holds: "holds", Ruling.violated: "VIOLATED", Ruling.undecided: "undecided"}
 
 
@@ -80,6 +83,21 @@ def contents(chosen: Sequence[str] = ()) -> str:
     """Return labels, names and titles as lines of text."""
     wanted = [get(name) for name in chosen or names()]
     return columns(("label", "name", "title"), [(entry.label, entry.name, entry.title) for entry in wanted])
+
+
+def trouble(verdict: Verdict) -> str:
+    """Return in lines of text why a theorem does not hold: the first checks that do not, and its counter-example."""
+    failed = [check for check in verdict.checks if check.ruling is not Ruling.holds]
+    lines = [f"{verdict.label} {verdict.name}: {verdict.status}", checks_table(failed[:SHOWN])]
+    if len(failed) > SHOWN:
+        lines.append(f"  and {len(failed) - SHOWN} more")
+    if not verdict.control_fails:
+        lines.append("  the negative control does not fail, so that the experiment could not have told")
+    if verdict.broken:
+        lines.append(f"  {verdict.broken}")
+    if verdict.counterexample is not None:
+        lines.append(f"  counter-example: {verdict.counterexample}")
+    return "\n".join(line for line in lines if line)
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:

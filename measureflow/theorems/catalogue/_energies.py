@@ -94,7 +94,11 @@ def energies(seed: int) -> Cases:
         ("Function", e.Function(lambda z: float(np.sum(np.asarray(z) ** 3)), lambda z: 3.0 * np.asarray(z) ** 2), ("vector",)),
         ("FastCritic", g.FastCritic(g.GAN(plane, critic=_features(), penalty=g.Ridge(0.5)), 3), ("plane atoms", "plane equal")),
     ]
-    return {f"{name}, {kind}": (energy, x[kind]) for name, energy, kinds in table for kind in kinds}
+    network = g.MLPGenerator(Particles(rng.normal(size=(6, 2))), 2, (3,), "tanh")
+    trained = g.Generated(e.Quadratic(1.0, centre=[0.5, 0.0]), network), network.initial(seed)
+    return {f"{name}, {kind}": (energy, x[kind]) for name, energy, kinds in table for kind in kinds} | {
+        "Generated, network": trained
+    }
 
 
 def _features() -> g.FeatureCritic:

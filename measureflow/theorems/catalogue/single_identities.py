@@ -10,7 +10,7 @@ import numpy as np
 from measureflow import problems
 from measureflow.energies import Energy
 from measureflow.proximal import proximal
-from measureflow.schemes import VIM, Explicit, Scheme
+from measureflow.schemes import JKO, VIM, Explicit, Scheme
 from measureflow.solution import Solution
 from measureflow.theorems.base import Control, Theorem, every
 from measureflow.theorems.catalogue._single import KINDS, MINIMIZING, Case, case, steps_of, uneven
@@ -25,6 +25,9 @@ EXACT, ITERATED = 1e-12, 1e-9
 
 SOLVED = ("quantiles, entropy", "quantiles, porous", "attraction")
 """Kinds whose steps have no closed form."""
+
+COUPLINGS = ("simultaneous", "alternating", "implicit")
+"""Couplings of games, whose players see old or new states."""
 
 CLOSED: dict[str, dict[str, Any]] = {
     "S1": {"alpha": 1.3},
@@ -137,9 +140,21 @@ def _pictured(points: int) -> Found:
     yield Curve(DEFECT, "minimizing movement", sizes, np.maximum(defects, 1e-17))
 
 
+def _players(coupling: str, eta: float) -> Found:
+    """Compare the identity of each player of a game against the opponents that the coupling showed it, and the total balance."""
+    p = problems.get("G2", P=0.4, C=1.5, Q=0.7)
+    sol = p.solve(0.08 / max(1.0, eta), JKO(coupling), t=0.4, speeds=(1.0, eta))
+    known: dict[str, Any] = {"tolerance": EXACT, "error": 1e-13}
+    yield equal(f"De Giorgi's identity of players, {coupling}", sol.residuals().degiorgi, 0.0, **known)
+    balance = sol.balance(exact=True)
+    yield equal(f"balance of players, {coupling}", balance.residual, 0.0, **known)
+
+
 def _test(kind: str, seed: int = 0, share: float = 0.1, eta: float = 1.0, points: int = 0) -> Found:
     if points:
         yield from _pictured(points)
+    elif kind in COUPLINGS:
+        yield from _players(kind, eta)
     elif kind in CLOSED:
         yield from _identity(_problem(kind), share / eta, eta, kind == "E2", EXACT)
     else:
@@ -165,21 +180,24 @@ ENTRIES = (
         title="De Giorgi's identity holds exactly, convex or not",
         statement="The energy that one minimizing movement loses is exactly the sum of d^2/(2 tau) and of the integral of "
         "d(x, x~_delta)^2/(2 delta^2) along De Giorgi's variational interpolation x~_delta = J_delta(x), at which"
-        " the slope is at most d(x, x~_delta)/delta. It is the derivative of the Moreau-Yosida value, integrated.",
+        " the slope is at most d(x, x~_delta)/delta. It is the derivative of the Moreau-Yosida value, integrated. In games it "
+        "holds player by player, against the opponents that the coupling showed.",
         formula=r"E(x_+) + \frac{d(x,x_+)^2}{2\tau} + \int_0^\tau \frac{d(x,\tilde{x}_\delta)^2}{2\delta^2} d\delta = "
         r"E(x), \quad |\partial E|(\tilde{x}_\delta) \leq \frac{d(x,\tilde{x}_\delta)}{\delta}, \quad "
         r"\frac{d}{d\tau} E_\tau(x) = -\frac{d(x, J_\tau x)^2}{2\tau^2}",
         hypotheses=("x_+ = J_tau(x) minimises E(u) + d(x, u)^2 / (2 tau), and so does x~_delta for all smaller delta",),
         source="theory.md, 4.1 and 4.3; Ambrosio, Gigli and Savare, Gradient Flows in Metric Spaces, section 3.2",
-        problems=tuple(CLOSED) + ("E4",),
+        problems=(*CLOSED, "E4", "G2"),
         test=_test,
         quick=[
             *every(kind=list(CLOSED), share=[0.08], eta=[1.0, 0.6]),
+            *every(kind=list(COUPLINGS), eta=[1.0, 2.5]),
             *every(kind=list(KINDS), seed=[0], share=[0.5], eta=[2.5]),
             FIGURE,
         ],
         full=[
             *every(kind=list(CLOSED), share=[0.02, 0.05, 0.1], eta=[1.0, 0.6, 3.0]),
+            *every(kind=list(COUPLINGS), eta=[0.4, 1.0, 2.5]),
             *every(kind=list(KINDS), seed=range(4), share=[0.2, 0.7], eta=[1.0, 2.5]),
             FIGURE,
         ],

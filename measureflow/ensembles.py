@@ -84,6 +84,7 @@ def ensemble(
     speeds: Any = None,
     coupling: str = "simultaneous",
     critic_steps: int = 1,
+    ridge_on: str = "all",
     batch: int | None = None,
     seeds: Any = 0,
     save_at: int | None = None,
@@ -112,6 +113,9 @@ def ensemble(
     coupling : {"simultaneous", "alternating"}
     critic_steps : int
         Steps of the critic in one step.
+    ridge_on : {"all", "outputs"}
+        What a `Ridge` is on: all parameters of the critic, as in the game; or those of the last layer alone, of a law of neurons
+        the weights a, so that a critic whose two laws agree keeps its features: ``Regularised(game, [None, Potential(...)])``.
     batch : int, optional
         Size of mini-batches of the target and of a network's latent points; None: all atoms.
     seeds : int or sequence of int
@@ -165,6 +169,7 @@ def ensemble(
         "seeds": np.array(_spread(draws, members)),
         "alternating": coupling == "alternating",
         "critic_steps": check.integer("critic_steps", critic_steps, least=1),
+        "ridge_on": check.choice("ridge_on", ridge_on, ("all", "outputs")),
     }
     check.flag("progress", progress)
     rows, marks = [(x, c)], [0]

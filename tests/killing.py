@@ -200,6 +200,13 @@ def _() -> dict[str, Any]:
     return flow(e.Entropy() + e.Quadratic(), start, 0.051, 0.00075)
 
 
+@case("network that follows its law")
+def _() -> dict[str, Any]:
+    energy = g.Generated(e.EnergyDistance(cloud(30, 2, 1)), g.MLPGenerator(cloud(40, 2, 0), 2, (6,)))
+    scheme = mf.Projected(passes=3, rows=16, seed=3)
+    return flow(energy, energy.generator.initial(1), 1.0, 0.02, scheme=scheme)
+
+
 @case("network GAN, batches of both sides")
 def _() -> dict[str, Any]:
     generator, critic = g.MLPGenerator(cloud(40, 2, 0), 2, (6,)), g.MLPCritic((8, 5))

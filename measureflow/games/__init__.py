@@ -10,6 +10,7 @@ from measureflow.games.dirac import DiracGAN as DiracGAN
 from measureflow.games.fast_critic import FastCritic as FastCritic
 from measureflow.games.field_critic import FieldCritic as FieldCritic
 from measureflow.games.gan import GAN as GAN
+from measureflow.games.generated import Generated as Generated
 from measureflow.games.generators import Generator as Generator
 from measureflow.games.generators import LawGenerator as LawGenerator
 from measureflow.games.generators import MLPGenerator as MLPGenerator

@@ -283,6 +283,19 @@ class _GeneratorEnergy(Energy):
         self.game = game
         self.critic = critic
 
+    @property
+    def generator(self) -> Generator:
+        """How the state is a law."""
+        return self.game._generator
+
+    def on_law(self) -> Energy:
+        """Return the same energy of a law that is the state itself."""
+        return _GeneratorEnergy(self.game._like(self.game.target, None, np.random.default_rng(self.game._seed)), self.critic)
+
+    def law(self, state: State) -> Particles:
+        """Return the generated law."""
+        return Particles(*self.game._generator.points(state))
+
     def _evaluate(self, state: State) -> tuple[float, np.ndarray]:
         value, first, force = self._forces(state)
         return value, self.game._generator.gradient(state, first, force)

@@ -92,6 +92,7 @@ def train(
     tau: Any,
     eta: Any = 1.0,
     ridge: Any = 0.0,
+    ridge_on: str = "all",
     r1: Any = 0.0,
     batch: int | None = None,
     seeds: Any = 0,
@@ -113,6 +114,7 @@ def train(
     steps : number of updates
     tau : number or (M,), step of the generator; the critic's is eta times it
     eta, ridge, r1 : numbers or (M,): speed of the critic, beta and gamma
+    ridge_on : "all" parameters of the critic, or "outputs": those of the last layer only, |c|^2 is then theirs
     batch : latents and target points a mini-batch, drawn with replacement; None: all of them. Free particles are always all used
     seeds : integer or (M,), of the batches
     first : number of the first update; steps from `first` on after `first` steps give the bits of one run
@@ -164,7 +166,8 @@ def train(
         work = *(np.zeros(k, dtype) for k in sizes), np.zeros(particles[i].shape if free else (0, 1), dtype)
         batches = np.zeros(counts[0], np.int64), np.zeros(counts[1], np.int64)
         points = particles[i] if free else np.zeros((0, 1), dtype)
-        settings = LOSSES.index(loss), law, alternating, critic_steps, steps, first, int(seeds[i]), rows
+        free_until = int(judge[1][LAYER, len(judge_widths) - 2]) if ridge_on == "outputs" else 0
+        settings = LOSSES.index(loss), law, alternating, critic_steps, steps, first, int(seeds[i]), rows, free_until
         run(gen, judge, points, pool, data, batches, work, settings, rates[i])
         if not free:
             particles[i] = _packed(gen, old[i].size)

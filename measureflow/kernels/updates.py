@@ -226,10 +226,13 @@ def _on_data(
 
 
 @njit
-def _step(params: Array, total: Array, tau: Any, speed: Any, decay: Any) -> None:
-    """Add tau (speed gradient - decay params) to `params`, and put the gradient to 0."""
+def _step(params: Array, total: Array, tau: Any, speed: Any, decay: Any, first: int) -> None:
+    """Add tau (speed gradient - decay params) to `params`, and put the gradient to 0; those below `first` do not decay."""
     keep_apart()
-    for i in range(params.size):
+    for i in range(first):
+        params[i] += tau * (speed * total[i])
+        total[i] = 0
+    for i in range(first, params.size):
         params[i] += tau * (speed * total[i] - decay * params[i])
         total[i] = 0
 
@@ -240,7 +243,7 @@ def run(
 ) -> None:
     """Do the updates of one member in place; see `adversarial.train`."""
     along, back, strip, phi, chi, velocity = work
-    loss, law, alternating, inner, steps, first, seed, rows = settings
+    loss, law, alternating, inner, steps, first, seed, rows, free_until = settings
     generated, data = batches
     g, gtotal, c, total = gen[0], gen[5], critic[0], critic[5]
     free, zero = velocity.shape[0] > 0, c.dtype.type(0)
@@ -259,11 +262,11 @@ def run(
                 _on_data(critic, target, data, along, back, loss, share, gamma, rows, spare)
                 if law:
                     total[total.size - 1] = zero
-                _step(c, total, eta, one / share, ridge)
+                _step(c, total, eta, one / share, ridge, free_until)
             if turn == (0 if alternating else inner - 1):
                 if free:
                     for i in range(velocity.shape[0]):
                         for j in range(velocity.shape[1]):
                             points[i, j] -= tau * velocity[i, j]
                 else:
-                    _step(g, gtotal, -tau, one, zero)
+                    _step(g, gtotal, -tau, one, zero, 0)

@@ -14,6 +14,7 @@ from measureflow.schemes.info import StepInfo as StepInfo
 from measureflow.schemes.jko import JKO as JKO
 from measureflow.schemes.langevin import Langevin as Langevin
 from measureflow.schemes.mirror import Mirror as Mirror
+from measureflow.schemes.projected import Projected as Projected
 from measureflow.schemes.runge_kutta import RK2 as RK2
 from measureflow.schemes.runge_kutta import RK4 as RK4
 from measureflow.schemes.splitting import Splitting as Splitting

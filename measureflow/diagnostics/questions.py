@@ -10,6 +10,7 @@ import numpy as np
 from measureflow.diagnostics.averages import Averages, time_averages
 from measureflow.diagnostics.balance import Balance, energy_balance
 from measureflow.diagnostics.conserved import invariants
+from measureflow.diagnostics.explain import Explanation, explained
 from measureflow.diagnostics.gap import regrets
 from measureflow.diagnostics.linearisation import Linearisation, linearise
 
@@ -230,3 +231,39 @@ class Diagnosed(ABC):
         {'squared radius': array([1.    , 1.25  , 1.5625])}
         """
         return invariants(self._with_problem("invariants()"), drift)
+
+    def explain(self, centres: Any = None, std: Any = None) -> Explanation:
+        """Return what happened, in words and numbers, and what the theory suggests against it.
+
+        Looks for: rest, at the target or away from it, and the rate at which it was reached; rotation, its period, and whether
+        flow or step makes its amplitude grow; modes of the target that are lost or changed; spreads that mini-batches shrink.
+        Of a loaded solution only what the states show, not what needs the problem.
+
+        Parameters
+        ----------
+        centres : array_like, shape (k, d), optional
+            Modes of the target; default: clusters of the atoms of the problem's target, where there are any.
+        std : float or array_like, shape (k,), optional
+            Standard deviations of the modes; default: a quarter of the distance to the next mode is their radius.
+
+        Returns
+        -------
+        Explanation
+            `status`, `text`, `evidence` (name -> number), `suggestions` (with the values to set).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If centres or std are not as described.
+
+        Examples
+        --------
+        >>> import measureflow as mf
+        >>> sol = mf.solve(mf.games.Bilinear(1.0), (mf.Vector(1.0), mf.Vector(0.0)), 20.0, 0.05)
+        >>> found = sol.explain()
+        >>> found.status, round(found.evidence["period"], 3), round(found.evidence["growth"], 4)
+        (<Finding.rotates: 'rotates'>, 6.288, 0.025)
+        >>> {s.name: round(s.value, 2) for s in found.suggestions if s.value}
+        {'ridge': 2.0, 'unrolled': 1.0, 'scheme': 0.02}
+        """
+        return explained(cast("Solution", self), centres, std)

@@ -1,0 +1,296 @@
+"""What the theory says against rotation, collapse and bias, with the values to set (theory, 4.2, 5.2, 6, 8 and 9.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from measureflow.diagnostics.paths import gan_of
+from measureflow.energies import MMD, EnergyDistance, Quadratic
+from measureflow.errors import UnsupportedError
+from measureflow.games import GAN, AbstractGame, DiracGAN, Game, Regularised, Ridge, Unrolled
+from measureflow.schemes import JKO, VIM
+from measureflow.states import Particles, State, Vector
+
+if TYPE_CHECKING:
+    from measureflow.solution import Solution
+
+POWER_STEPS = 8
+HALF = 1e-4
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Suggestion:
+    """A change that the theory suggests.
+
+    Attributes
+    ----------
+    name : str
+        "ridge", "critic speed", "unrolled", "scheme", "tau", "generator", "features", "kernel", "midpoint",
+        "batch", "time", "average".
+    words : str
+        Why, in a sentence.
+    call : str
+        What to write.
+    value : float or None
+        The number to set.
+    change : mapping
+        Arguments of `measureflow.solve` that differ from those of the run; empty where only the user can make them.
+    """
+
+    name: str
+    words: str
+    call: str
+    value: float | None = None
+    change: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"{self.words} {self.call}"
+
+
+def ridge_of(problem: Any) -> float:
+    """Return the strength beta of the ridge that the critic of a game pays."""
+    gan = gan_of(problem)
+    if gan is not None:
+        return sum(p.beta for p in gan.penalties if isinstance(p, Ridge))
+    if isinstance(problem, DiracGAN):
+        return problem.r1 or 0.0
+    own = problem.energies[1] if isinstance(problem, Regularised) and problem.players == 2 else None
+    if isinstance(own, Quadratic) and np.size(own.matrix) == 1:
+        return float(np.ravel(own.matrix)[0])
+    return float(problem.Q[0, 0]) if hasattr(problem, "Q") and np.shape(problem.Q) == (1, 1) else 0.0
+
+
+def with_ridge(problem: Any, beta: float) -> AbstractGame | None:
+    """Return a game in which the critic pays (beta/2)|c|^2 instead of its ridge; None where that is not to be had."""
+    if isinstance(problem, GAN):
+        others = [p for p in problem.penalties if not isinstance(p, Ridge)]
+        return GAN(
+            problem.target,
+            problem.loss,
+            critic=problem.critic,
+            generator=problem.generator,
+            penalty=[*others, Ridge(beta)],
+            pack=problem.pack,
+            instance_noise=problem.instance_noise,
+        )
+    if isinstance(problem, DiracGAN):
+        kept = {k: getattr(problem, k) for k in ("clip", "gradient_penalty", "instance_noise", "consensus")}
+        kept["gradient_penalty"] = None  # its kink keeps the game turning
+        return DiracGAN(problem.variant, **kept, r1=beta)
+    if isinstance(problem, AbstractGame) and problem.players == 2:
+        return Regularised(problem, [None, Quadratic(beta)])
+    return None
+
+
+def coupling(sol: Solution) -> float | None:
+    """Return L = |d_x d_y J|, the largest rate at which one player's velocity changes with the other's state, at the last row.
+
+    By power iteration with central differences of gradients; for zero-sum games of `Particles` and `Vector` (theory, 1 (ML)).
+    """
+    game, states = sol.players.game, sol.row(-1)
+    if game.players != 2 or not all(isinstance(x, (Particles, Vector)) for x in states):
+        return None
+    x, y = states
+    direction = np.random.default_rng(0).normal(size=x.coordinates.shape)
+    square = 0.0
+    for _ in range(POWER_STEPS):
+        direction = direction / max(_norm(x, direction), 1e-300)
+        seen = _changed(game, 1, states, direction)
+        direction = _changed(game, 0, states, seen)
+        square = _norm(x, direction)
+        if not square > 0.0:
+            return 0.0
+    return float(np.sqrt(square))
+
+
+def _changed(game: AbstractGame, player: int, states: tuple[State, ...], direction: np.ndarray) -> np.ndarray:
+    """Return the derivative of a player's gradient along a displacement of the other."""
+    own, other = states[player], states[1 - player]
+    size = float(np.abs(direction).max())
+    h = HALF * max(1.0, float(np.abs(other.coordinates).max())) / max(size, 1e-300)
+    gradients = []
+    for sign in (1.0, -1.0):
+        moved = other.replace(other.coordinates + sign * h * direction)
+        pair = (own, moved) if player == 0 else (moved, own)
+        gradients.append(game.energy(player, pair).gradient(own))
+    return np.asarray((gradients[0] - gradients[1]) / (2.0 * h))
+
+
+def _norm(state: State, direction: np.ndarray) -> float:
+    weights = state.weights[:, None] if isinstance(state, Particles) else 1.0
+    return float(np.sqrt(np.sum(weights * direction**2)))
+
+
+def against_rotation(sol: Solution, frequency: float, growth_of_flow: float | None, growth_of_step: float) -> list[Suggestion]:
+    """Return what damps a rotation of this frequency: linear in the deviation, it obeys l^2 + eta beta l + omega^2 = 0."""
+    problem, speeds = sol.players.game, sol.players.speeds
+    if growth_of_flow is not None and growth_of_flow < -1e-3 * frequency and growth_of_step > 0.0:
+        return [_smaller_steps(frequency, growth_of_flow), _implicit(sol, frequency)]
+    found: list[Suggestion] = []
+    eta = speeds[1] if len(speeds) == 2 else 1.0
+    beta0 = ridge_of(problem)
+    natural = float(np.hypot(frequency, 0.5 * eta * beta0))
+    beta = 2.0 * natural / eta
+    game = with_ridge(problem, beta) if isinstance(sol.row(-1)[-1], (Vector, Particles)) else None
+    if game is not None:
+        found.append(
+            Suggestion(
+                "ridge",
+                f"A ridge beta >= 2 omega/eta = {beta:.4g} on the critic (omega = {natural:.4g}, eta = {eta:.4g}) damps the "
+                "rotation critically (theory, 7.1, 8).",
+                _ridge_call(problem, beta),
+                beta,
+                {"problem": game},
+            )
+        )
+    if problem.zero_sum and len(speeds) == 2 and isinstance(sol.row(-1)[1], (Vector, Particles)):
+        size = eta / natural
+        found.append(
+            Suggestion(
+                "unrolled",
+                f"A generator that foresees K = 1 step of the critic of size eta/omega = {size:.4g} is damped critically "
+                "(theory, 4.2).",
+                f"mf.games.Unrolled(game, 1, {size:.4g})",
+                float(size),
+                {"problem": Unrolled(problem, 1, float(size))},
+            )
+        )
+    found.append(_implicit(sol, frequency))
+    words = "Time averages of a rotating flow of a convex-concave game converge at the rate 1/t (theory, D3, D10)."
+    return [*found, Suggestion("average", words, "sol.averages()")]
+
+
+def _ridge_call(problem: Any, beta: float) -> str:
+    if isinstance(problem, DiracGAN):
+        return f"mf.games.DiracGAN({problem.variant!r}, r1={beta:.4g})"
+    if isinstance(problem, GAN):
+        return f"mf.games.GAN(..., penalty=mf.games.Ridge({beta:.4g}))"
+    return f"mf.games.Regularised(game, [None, mf.energies.Quadratic({beta:.4g})])"
+
+
+def _step(sol: Solution) -> float:
+    return float(np.median(np.diff(sol.t))) * max((len(sol) - 1) / max(sol.outcome.steps, 1), 1e-300)
+
+
+def _implicit(sol: Solution, frequency: float) -> Suggestion:
+    damping = 0.5 * frequency**2 * _step(sol)
+    return Suggestion(
+        "scheme",
+        f"The implicit coupling adds the damping omega^2 tau/2 = {damping:.4g}; it is made by the step and vanishes with it "
+        "(theory, 6, D8).",
+        'scheme=mf.JKO("implicit")',
+        damping,
+        {"scheme": JKO("implicit")},
+    )
+
+
+def _smaller_steps(frequency: float, flow: float) -> Suggestion:
+    """Return half of the largest stable step where the flow is damped and its steps are not: tau < 2 l/(l^2 + c^2) (D7)."""
+    tau = -flow / (flow**2 + frequency**2)
+    words = (
+        f"The flow itself is damped at the rate {-flow:.4g}; steps with an explicit coupling are stable for "
+        f"tau < 2 l/(l^2 + c^2) = {2.0 * tau:.4g} only (theory, D7)."
+    )
+    return Suggestion("tau", words, f"tau={tau:.4g}", float(tau), {"tau": float(tau)})
+
+
+def exact_amplitude() -> Suggestion:
+    """Return the scheme that keeps the amplitude of rotations."""
+    words = "The amplitude's growth is made by the step; the implicit midpoint keeps amplitudes for every tau (theory, 6)."
+    return Suggestion("midpoint", words, 'scheme=mf.VIM("implicit")', None, {"scheme": VIM("implicit")})
+
+
+def law_generator(modes: int) -> Suggestion:
+    """Return the advice to generate with a law."""
+    words = f"The generator has fewer atoms than the target has {modes} modes; a law spreads over them (theory, M2)."
+    return Suggestion("generator", words, "initial=(mf.Particles(points of shape (n, d), n >> modes), critic)")
+
+
+def wider_kernel(problem: Any, gap: float) -> list[Suggestion]:
+    """Return a kernel that pulls over the distance to the target, for flows of an MMD whose kernel is too narrow for it."""
+    energy = problem.energies[0] if isinstance(problem, Game) and problem.players == 1 else None
+    if not isinstance(energy, MMD):
+        return []
+    words = f"The kernel is flat over the distance {gap:.4g} to the target; -|x - y| has no scale to be set (theory, S9, 7.2)."
+    target = energy.target
+    return [Suggestion("kernel", words, "mf.energies.EnergyDistance(target)", gap, {"problem": EnergyDistance(target)})]
+
+
+def against_collapse(sol: Solution, evidence: dict[str, float], few_atoms: bool, modes: int) -> list[Suggestion]:
+    """Return what keeps a generator from collapse: a law, a ridge, and a critic that is fast enough (theory, 8, D9)."""
+    found = [law_generator(modes)] if few_atoms else []
+    problem, speeds = sol.players.game, sol.players.speeds
+    if gan_of(problem) is None or len(speeds) != 2:
+        return found
+    try:
+        strength = coupling(sol)
+    except (ValueError, UnsupportedError):
+        strength = None
+    if not strength:
+        return found
+    ratio, beta = speeds[1] / speeds[0], ridge_of(problem)
+    needed = 2.0 * strength / np.sqrt(ratio)
+    evidence |= {"coupling L": strength, "critic speed eta": ratio, "ridge beta": beta, "ridge without rotation": needed}
+    if beta < needed:
+        words = (
+            f"The critic swings as beta sqrt(eta) < 2 L = {2.0 * strength:.4g} (L the coupling): take beta = {needed:.4g} "
+            "(theory, 8, D9)."
+        )
+        game = with_ridge(problem, needed)
+        found.append(Suggestion("ridge", words, _ridge_call(problem, needed), needed, {} if game is None else {"problem": game}))
+    if beta > 0.0:
+        eta = 4.0 * (strength / beta) ** 2
+        evidence["critic speed without rotation"] = eta
+        if ratio < eta:
+            found.append(_faster_critic(sol, strength, beta, eta))
+    return found
+
+
+def _faster_critic(sol: Solution, strength: float, beta: float, eta: float) -> Suggestion:
+    """Return a slower generator rather than a faster critic, for whose steps tau is made."""
+    speeds, t = sol.players.speeds, sol.t
+    slow = speeds[1] / eta
+    longer = float(t[-1] - t[0]) * speeds[0] / slow
+    words = (
+        f"The critic swings as long as eta < 4 L^2/beta^2 = {eta:.4g} (L = {strength:.4g} the coupling, beta = {beta:.4g}): a "
+        f"generator of speed {slow:.4g} sees a critic at its best reply (theory, D9: eps < beta^2/4)."
+    )
+    call = f"speeds=({slow:.4g}, {speeds[1]:.4g}), t_span={longer:.4g}"
+    return Suggestion("critic speed", words, call, eta, {"speeds": (slow, speeds[1]), "t_span": longer})
+
+
+def batch_for(points: np.ndarray, shrink: float, wanted: float = 0.99) -> tuple[float, int]:
+    """Return the batch size at which transport to random batches of these points shrinks deviations to `shrink`, and to `wanted`.
+
+    To batches of B atoms the deviation tends to sqrt(rho_B) of the target's, rho_B = E <x, T x> of two batches (theory, N4).
+    """
+    sizes = np.unique(np.geomspace(1, max(min(len(points), 400), 2), 24).round().astype(int))
+    factors = np.maximum.accumulate([np.sqrt(max(_rho(points, int(n)), 0.0)) for n in sizes])
+    seen = float(np.interp(shrink, factors, sizes))
+    if factors[-1] >= wanted:
+        return seen, int(sizes[np.argmax(factors >= wanted)])
+    lost = (1.0 - factors[-1]) * sizes[-1]  # 1 - rho_B falls about like 1/B
+    return seen, int(np.ceil(lost / (1.0 - wanted)))
+
+
+def _rho(points: np.ndarray, n: int) -> float:
+    """Return the correlation of optimally matched batches of n of these points."""
+    from scipy.optimize import linear_sum_assignment
+
+    rng = np.random.default_rng(n)
+    centred = points - points.mean(axis=0)
+    total = square = 0.0
+    for _ in range(max(20, 4000 // n)):
+        a, b = (centred[rng.choice(len(centred), size=n, replace=n > len(centred))] for _ in range(2))
+        square += 0.5 * float(np.sum(a**2) + np.sum(b**2)) / n
+        if a.shape[1] == 1:
+            total += float(np.sort(a[:, 0]) @ np.sort(b[:, 0])) / n
+        else:
+            products = a @ b.T
+            total += float(products[linear_sum_assignment(-products)].mean())
+    return total / max(square, 1e-300)

@@ -1,9 +1,12 @@
 """measureflow: flows on probability measures, single and dual, by minimizing movements."""
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 from measureflow import energies as energies
 from measureflow import games as games
 from measureflow import problems as problems
-from measureflow import theorems as theorems
 from measureflow._version import __version__ as __version__
 from measureflow.ensembles import Ensemble as Ensemble
 from measureflow.ensembles import ensemble as ensemble
@@ -33,6 +36,7 @@ from measureflow.schemes import ExtrapolatedVIM as ExtrapolatedVIM
 from measureflow.schemes import ForwardBackward as ForwardBackward
 from measureflow.schemes import Langevin as Langevin
 from measureflow.schemes import Mirror as Mirror
+from measureflow.schemes import Projected as Projected
 from measureflow.schemes import Richardson as Richardson
 from measureflow.schemes import Scheme as Scheme
 from measureflow.schemes import Splitting as Splitting
@@ -53,6 +57,10 @@ from measureflow.states import Vector as Vector
 from measureflow.status import Status as Status
 from measureflow.taylor import TaylorCheck as TaylorCheck
 from measureflow.taylor import check_gradient as check_gradient
+
+if _TYPE_CHECKING:
+    from measureflow import modes as modes
+    from measureflow import theorems as theorems
 
 __all__ = [
     "BDF2",
@@ -80,6 +88,7 @@ __all__ = [
     "Metric",
     "Mirror",
     "Particles",
+    "Projected",
     "Quantiles",
     "Richardson",
     "RunLockedError",
@@ -101,6 +110,7 @@ __all__ = [
     "ensemble",
     "games",
     "load",
+    "modes",
     "phase_portrait",
     "problems",
     "proximal",
@@ -108,3 +118,14 @@ __all__ = [
     "solve",
     "theorems",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    """Return the rooms `modes` and `theorems`, which are loaded when they are first asked for."""
+    if name in ("modes", "theorems"):
+        return _import_module(f"measureflow.{name}")
+    raise AttributeError(f"module 'measureflow' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), "modes", "theorems"]

@@ -1,6 +1,5 @@
 """measureflow: flows on probability measures, single and dual, by minimizing movements."""
 
-from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
@@ -122,8 +121,14 @@ __all__ = [
 
 def __getattr__(name: str) -> _Any:
     """Return the rooms `modes` and `theorems`, which are loaded when they are first asked for."""
-    if name in ("modes", "theorems"):
-        return _import_module(f"measureflow.{name}")
+    if name == "modes":
+        import measureflow.modes as room
+
+        return room
+    if name == "theorems":
+        import measureflow.theorems as chapter
+
+        return chapter
     raise AttributeError(f"module 'measureflow' has no attribute {name!r}")
 
 

@@ -13,7 +13,7 @@ from crafting import lazily as lazily
 from crafting import library as library
 from hypothesis import settings
 
-settings.register_profile("measureflow", deadline=None, derandomize=True, max_examples=15)
+settings.register_profile("measureflow", deadline=None, derandomize=True, max_examples=10)
 settings.register_profile("thorough", deadline=None, max_examples=400)  # pytest --hypothesis-profile=thorough
 settings.load_profile("measureflow")
 

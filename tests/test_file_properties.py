@@ -306,11 +306,14 @@ def words(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def test_the_package_holds_nothing_that_unpickles_or_executes() -> None:
+    """But for `measureflow run FILE.toml --functions FILE.py`, which runs the Python file that its user names, and no other."""
     found = []
     assert len(sources()) > 60
     for name, tree in sources().items():
-        found += [f"{name}:{line}: {word}" for line, word in words(tree) if word in BANNED | EXECUTING | {"allow_pickle"}]
+        banned = (BANNED | EXECUTING | {"allow_pickle"}) - ({"runpy"} if name == "configuration.py" else set())
+        found += [f"{name}:{line}: {word}" for line, word in words(tree) if word in banned]
     assert found == []
+    assert (PACKAGE / "configuration.py").read_text().count('runpy.run_path(str(check.path("functions", functions, ".py")))') == 1
 
 
 def test_such_names_would_be_found() -> None:

@@ -74,7 +74,9 @@ def choosing():
     return loaded("choosing")
 
 
-@pytest.mark.parametrize(("name", "page"), [("dual_flows", "dual-flows.md"), ("choosing", "choosing.md")])
+@pytest.mark.parametrize(
+    ("name", "page"), [("dual_flows", "dual-flows.md"), ("choosing", "choosing.md"), ("mode_collapse", "mode-collapse.md")]
+)
 def test_the_script_draws_the_pictures_of_its_page(name, page):
     shown = {target for _, target in PICTURE.findall((ROOT / "notes" / page).read_text())}
     assert shown == {f"{picture}.png" for picture in loaded(name).PICTURES}
@@ -146,3 +148,16 @@ def test_cases_of_the_table_on_the_line(choosing):
     page = (ROOT / "notes" / "choosing.md").read_text()
     assert all(line[:-8] in page for line in found), found
     assert all(name in page for name in choosing.plane_cases())
+
+
+def test_one_run_collapses_and_the_other_covers():
+    """What differs is the ridge of the critic."""
+    script = loaded("mode_collapse")
+    target, found = script.runs()
+    clumped, spread = (target.cover(found.states(-1, member)[0].points) for member in (0, 1))
+    assert clumped.fair_modes <= 2 and spread.fair_modes == 8
+
+
+def test_the_theorems_have_an_index():
+    index = (ROOT / "notes" / "theorems" / "README.md").read_text()
+    assert all(f"[{name}]({name}.md)" in index for name in mf.theorems.names())

@@ -301,8 +301,9 @@ def mitigations(names: str | Sequence[str] = ()) -> list[Mitigation]:
     | entropy T of both players | frequency, torus | 0.5 | 0.5 | ... % | G14 |
     | entropy T of both players | KL to the Nash point at t = 4 | <= 0.449329 | 0.2353... | -48 % | G14 |
     """
-    chosen = [names] if isinstance(names, str) else list(check.entries("names", names, None, "names of mitigations"))
-    keys = [check.choice("names", name, tuple(MITIGATIONS)) for name in chosen] or list(MITIGATIONS)
+    given = (names,) if isinstance(names, str) else names
+    chosen = check.entries("names", given, None, "names of mitigations") if np.size(given) else tuple(MITIGATIONS)
+    keys = [check.choice("names", name, tuple(MITIGATIONS)) for name in chosen]
     return [row for key in keys for row in MITIGATIONS[key]()]
 
 

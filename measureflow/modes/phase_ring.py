@@ -17,7 +17,7 @@ from measureflow.modes.targets import Mixture, Target, ring
 from measureflow.states import Particles
 
 ROWS = 12
-"""Rows of a run that are looked at."""
+"""Rows of a run that are kept and looked at."""
 STILL = 0.01
 """Root mean square of the moves between two rows, in spreads of the target, below which a law is at rest."""
 RESTLESS = 0.2
@@ -41,6 +41,7 @@ def train(
     loss: str = "wasserstein",
     spread: float = 1.0,
     seed: int = 0,
+    rows: int = ROWS,
     progress: bool = False,
 ) -> tuple[Target, Ensemble]:
     """Return the target and the runs of n particles against `width` neurons, for speeds and ridges (M,).
@@ -61,6 +62,8 @@ def train(
         Points of the target that the critic sees in a step; None: all, 4/3 n.
     coupling, critic_steps, loss, seed, progress
         As in `ensemble`.
+    rows : int
+        Rows that are kept besides the first.
     """
     goal, data = _data(target, n, seed)
     critic, penalty = NeuronCritic(dtype="float32"), [Ridge(float(b)) for b in beta]
@@ -80,7 +83,7 @@ def train(
         ridge_on="outputs",
         batch=batch,
         seeds=seed,
-        save_at=max(1, steps // ROWS),
+        save_at=max(1, steps // rows),
         progress=progress,
     )
 

@@ -173,7 +173,7 @@ CLOSED_STEPS = Theorem(
     ],
     full=[
         {"part": "complete"},
-        *({"part": "steps", "label": label, "variant": k, "taus": [0.003, 0.03, 0.11, 0.3]} for label, k in _stepping()),
+        *({"part": "steps", "label": label, "variant": k, "taus": [0.003, 0.03, 0.11, 0.2]} for label, k in _stepping()),
         *every(part=["descent"], label=list(GENERIC), taus=[[0.01, 0.15, 0.8]]),
     ],
     control=Control(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -46,29 +47,24 @@ class Residuals:
 
 def step_residuals(sol: Solution, test_states: Any, convexity: Any) -> Residuals:
     """Return the residuals of all steps of a solution."""
-    count = len(sol.players)
-    tests = _test_states(sol, test_states)
-    lambdas = _lambdas(convexity, count)
-    steps = range(len(sol.t) - 1)
-    minimizing = isinstance(sol.scheme, JKO)
-
-    def table(entry: Any) -> np.ndarray:
-        rows = np.array([[entry(k, player) for player in range(count)] for k in steps]).reshape(len(steps), count)
-        return rows[:, 0] if sol.single else rows
-
+    columns: Any = (slice(None), 0) if sol.single else ()
     return Residuals(
-        table(lambda k, player: _evi(sol, k, player, tests, lambdas[player])),
-        table(lambda k, player: _energy_identity(sol, k, player)),
-        table(lambda k, player: _degiorgi_identity(sol, k, player)) if minimizing else None,
+        evi_residuals(sol, test_states, convexity)[columns],
+        _by_step(sol, _energy_identity)[columns],
+        _by_step(sol, _degiorgi_identity)[columns] if isinstance(sol.scheme, JKO) else None,
     )
 
 
 def evi_residuals(sol: Solution, test_states: Any, convexity: Any) -> np.ndarray:
-    """Return the residuals of the EVI alone, (steps, players); distances of laws without a chart are true ones."""
+    """Return the residuals of the EVI, (steps, players); distances of laws without a chart are true ones."""
     tests, lambdas = _test_states(sol, test_states), _lambdas(convexity, len(sol.players))
-    return np.array(
-        [[_evi(sol, k, player, tests, lambdas[player]) for player in range(len(lambdas))] for k in range(len(sol) - 1)]
-    )
+    return _by_step(sol, lambda sol, k, player: _evi(sol, k, player, tests, lambdas[player]))
+
+
+def _by_step(sol: Solution, entry: Callable[[Solution, int, int], float]) -> np.ndarray:
+    """Return entry(sol, step, player) as a table, (steps, players)."""
+    steps, count = len(sol.t) - 1, len(sol.players)
+    return np.array([[entry(sol, k, player) for player in range(count)] for k in range(steps)]).reshape(steps, count)
 
 
 def minimizing_step(sol: Solution, k: int, player: int, delta: float) -> Step:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 import measureflow as mf
 from measureflow import modes
 from measureflow.modes.catalogue import TARGETS
-from measureflow.modes.definitions import PERFECT
 from measureflow.modes.digits import reader
+from measureflow.quality import PERFECT
 
 PLANE = ("ring", "grid", "uneven-ring", "uneven-grid", "mixed-widths", "spiral", "hundred")
 PAIR = [[-1.0, 0.0], [1.0, 0.0]]

@@ -10,6 +10,7 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow.diagnostics.paths import generated
 from measureflow.errors import UnsupportedError
+from measureflow.quality import FAIR, mass_by_mode, nearest_modes, quality_radius
 from measureflow.states import Gaussian, State, atoms
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ GAP = 1.3
 FEWEST = 3
 LEAST = 0.1
 TRIES = 20
-RADIUS = 0.9889
-FAIR = 0.2
 ROWS = 300
 
 
@@ -41,12 +40,8 @@ class Modes:
 
     def held(self, points: np.ndarray, masses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the mass within the radius of every mode, and that nearest to it, both (k,)."""
-        from scipy.spatial.distance import cdist
-
-        scaled = cdist(points, self.centres) / self.radii
-        nearest = np.argmin(scaled, axis=1)
-        good = scaled[np.arange(len(points)), nearest] <= 1.0
-        return tuple(np.bincount(nearest, weights=w, minlength=len(self)) for w in (masses * good, masses))  # type: ignore[return-value]
+        nearest, gap = nearest_modes(points, self.centres, self.radii)
+        return mass_by_mode(nearest, masses * (gap <= 1.0), len(self)), mass_by_mode(nearest, masses, len(self))
 
 
 @final
@@ -111,7 +106,7 @@ def given_modes(centres: Any, std: Any) -> Modes | None:
     widths = check.array("std", std, ndim=(0, 1))
     if widths.min() <= 0.0 or widths.size not in (1, len(where)):
         raise ValueError(f"std must be positive, one number or one a centre, got {check.show(std)}")
-    return Modes(where, np.full(len(where), widths * _reach(where.shape[1])), np.full(len(where), 1.0 / len(where)))
+    return Modes(where, np.full(len(where), widths * quality_radius(where.shape[1])), np.full(len(where), 1.0 / len(where)))
 
 
 def found_modes(target: State | None) -> Modes | None:
@@ -134,7 +129,7 @@ def found_modes(target: State | None) -> Modes | None:
     centres = np.stack([np.bincount(label, weights=weights * x, minlength=k) / shares for x in points.T], axis=1)
     square = np.bincount(label, weights=weights * np.sum((points - centres[label]) ** 2, axis=1), minlength=k) / shares
     d, apart = points.shape[1], _apart(centres)
-    radii = np.sqrt(square / d) * _reach(d)
+    radii = np.sqrt(square / d) * quality_radius(d)
     return Modes(centres, np.where(radii > 0.02 * apart, np.minimum(radii, 0.5 * apart), 0.25 * apart), shares)
 
 
@@ -169,13 +164,6 @@ def _apart(centres: np.ndarray) -> np.ndarray:
     gaps = cdist(centres, centres)
     np.fill_diagonal(gaps, np.inf)
     return np.asarray(gaps.min(axis=1))
-
-
-def _reach(dim: int) -> float:
-    """Return the radius, in standard deviations, that holds 98.9 % of a Gaussian: 3 in the plane."""
-    from scipy.special import gammaincinv
-
-    return float(np.sqrt(2.0 * gammaincinv(0.5 * dim, RADIUS)))
 
 
 def captured(sol: Solution, problem: Any, modes: Modes) -> Captured | None:

@@ -6,8 +6,6 @@ from measureflow.modes.definitions import Average as Average
 from measureflow.modes.definitions import Coverage as Coverage
 from measureflow.modes.definitions import average as average
 from measureflow.modes.definitions import coverage as coverage
-from measureflow.modes.definitions import quality as quality
-from measureflow.modes.definitions import quality_radius as quality_radius
 from measureflow.modes.digits import StackedDigits as StackedDigits
 from measureflow.modes.digits import stacked_digits as stacked_digits
 from measureflow.modes.laws import neuron_flow as neuron_flow
@@ -36,3 +34,5 @@ from measureflow.modes.targets import mixture as mixture
 from measureflow.modes.targets import ring as ring
 from measureflow.modes.targets import spiral as spiral
 from measureflow.modes.targets import uneven as uneven
+from measureflow.quality import quality as quality
+from measureflow.quality import quality_radius as quality_radius

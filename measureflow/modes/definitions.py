@@ -11,17 +11,11 @@ from numpy.typing import ArrayLike
 
 from measureflow import _validate as check
 from measureflow.metrics import Wasserstein, distance
+from measureflow.quality import FAIR, PERFECT, RADIUS, mass_by_mode, nearest_modes, quality
 from measureflow.states import Particles, State, atoms
 
-RADIUS = 3.0
-"""Standard deviations within which a sample is of high quality (VEEGAN and PacGAN, in the plane)."""
 SAMPLES = 2500
 """Samples of one evaluation (VEEGAN, PacGAN)."""
-FAIR = 0.2
-"""Part of its share that a mode must hold to count as a fair one."""
-PERFECT = 1.0 - float(np.exp(-0.5 * RADIUS**2))
-"""Part of a Gaussian in the plane within three standard deviations: 98.889 %."""
-BLOCK = 2**22
 EXACT_PAIRS = SAMPLES**2
 
 Samples = State | ArrayLike
@@ -194,54 +188,13 @@ def measured(samples: Samples, dim: int, place: Place, weights: np.ndarray, *, p
         raise ValueError(f"samples must have shape (n, {dim}), as the modes have dimension {dim}, got {points.shape}")
     mode, good = place(points)
     return Coverage(
-        mass=_sums(mode, masses * good, len(weights)),
-        histogram=_sums(mode, masses, len(weights)),
+        mass=mass_by_mode(mode, masses * good, len(weights)),
+        histogram=mass_by_mode(mode, masses, len(weights)),
         weights=weights,
         n=len(points),
         perfect=perfect,
         w2=w2,
     )
-
-
-def quality(radius: float, dim: int) -> float:
-    """Return the part of a Gaussian in `dim` dimensions within `radius` standard deviations: the chi distribution.
-
-    Examples
-    --------
-    >>> [round(quality(3.0, dim), 4) for dim in (1, 2, 3, 10)]
-    [0.9973, 0.9889, 0.9707, 0.4679]
-    """
-    from scipy.special import gammainc
-
-    return float(gammainc(0.5 * check.integer("dim", dim, least=1), 0.5 * check.scalar("radius", radius, least=0.0) ** 2))
-
-
-def quality_radius(dim: int, part: float = PERFECT) -> float:
-    """Return the radius in standard deviations that holds `part` of a Gaussian in `dim` dimensions; 3 for the plane.
-
-    Examples
-    --------
-    >>> [round(quality_radius(dim), 3) for dim in (2, 3, 10, 700)]
-    [3.0, 3.334, 4.786, 28.078]
-    """
-    from scipy.special import gammaincinv
-
-    part = check.scalar("part", part, above=0.0, below=1.0)
-    return float(np.sqrt(2.0 * gammaincinv(0.5 * check.integer("dim", dim, least=1), part)))
-
-
-def nearest_modes(points: np.ndarray, centres: np.ndarray, widths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return for points (n, d) the nearest of the modes (k, d) and the distance to it in units of its width, both (n,)."""
-    from scipy.spatial.distance import cdist
-
-    index, gap = np.empty(len(points), dtype=np.intp), np.empty(len(points))
-    step = max(BLOCK // len(centres), 1)
-    for low in range(0, len(points), step):
-        part = slice(low, low + step)
-        scaled = cdist(points[part], centres) / widths
-        index[part] = np.argmin(scaled, axis=1)
-        gap[part] = np.take_along_axis(scaled, index[part, None], axis=1)[:, 0]
-    return index, gap
 
 
 def transport_distance(samples: Samples, reference: Samples) -> float:
@@ -284,10 +237,6 @@ def _atoms(name: str, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
         return atoms(samples)
     points = check.array(name, samples, ndim=2)
     return points, np.full(len(points), 1.0 / len(points))
-
-
-def _sums(index: np.ndarray, masses: np.ndarray, k: int) -> np.ndarray:
-    return np.bincount(index, weights=masses, minlength=k)
 
 
 # averages over time ------------------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow.ensembles import Ensemble, ensemble
 from measureflow.games import GAN, NeuronCritic, Ridge
-from measureflow.modes.definitions import FAIR, Coverage
+from measureflow.modes.definitions import Coverage
 from measureflow.modes.laws import random_neurons
 from measureflow.modes.phase_models import Measured, Status
 from measureflow.modes.targets import Mixture, Target, ring
+from measureflow.quality import FAIR
 from measureflow.states import Particles
 
 ROWS = 12

@@ -10,17 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from measureflow import _validate as check
-from measureflow.modes.definitions import (
-    SAMPLES,
-    Coverage,
-    Samples,
-    coverage,
-    mode_weights,
-    mode_widths,
-    quality,
-    quality_radius,
-    transport_distance,
-)
+from measureflow.modes.definitions import SAMPLES, Coverage, Samples, coverage, mode_weights, mode_widths, transport_distance
+from measureflow.quality import quality, quality_radius
 from measureflow.states import Particles
 
 Seed = int | np.random.SeedSequence | np.random.Generator | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import final
 
@@ -50,9 +50,7 @@ class Page:
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Add a table; the first column is aligned to the left."""
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        self.parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+        self.parts.append(html_table(header, [[html.escape(cell) for cell in row] for row in rows]))
 
     def picture(self, png: Path, caption: str) -> None:
         """Embed a PNG file, with a caption that also serves as its alternative text."""
@@ -71,6 +69,23 @@ class Page:
         """Write the page, replacing the file in one go."""
         replace_text(path, self.text())
         return path
+
+
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], text: Collection[int] = ()) -> str:
+    """Return a table whose cells are HTML already; those of the columns in `text` get the class "text".
+
+    Examples
+    --------
+    >>> html_table(["n"], [["<b>1</b>"]])
+    '<table><thead><tr><th>n</th></tr></thead><tbody><tr><td><b>1</b></td></tr></tbody></table>'
+    """
+    kinds = [' class="text"' if k in text else "" for k in range(len(header))]
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        return "<tr>" + "".join(f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(kinds, cells, strict=True)) + "</tr>"
+
+    head, body = line("th", [html.escape(cell) for cell in header]), "".join(line("td", row) for row in rows)
+    return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import numpy as np
@@ -16,6 +14,7 @@ from measureflow._threads import one_blas_thread
 from measureflow.modes.catalogue import TARGETS
 from measureflow.modes.methods import METHODS
 from measureflow.modes.published import Published, published
+from measureflow.pools import in_processes, with_bar
 from measureflow.report import columns
 
 Task = tuple[str, str, int]
@@ -132,8 +131,7 @@ def measure_all(
     [8]
     """
     tasks = tasks_of(targets, methods, seeds)
-    count = (os.cpu_count() or 1) if jobs is None else check.integer("jobs", jobs, least=1)
-    return _outcomes(tasks, min(count, len(tasks)))
+    return in_processes(measure, tasks, jobs, partial(_prepare, sorted({name for _, name, _ in tasks})))
 
 
 def tasks_of(targets: Sequence[str], methods: Sequence[str], seeds: int) -> list[Task]:
@@ -141,30 +139,6 @@ def tasks_of(targets: Sequence[str], methods: Sequence[str], seeds: int) -> list
     where = [check.choice("problem", name, tuple(TARGETS)) for name in dict.fromkeys(targets)] or list(TARGETS)
     how = [check.choice("method", name, tuple(METHODS)) for name in dict.fromkeys(methods)] or list(METHODS)
     return [(t, m, s) for t in where for m in how for s in range(check.integer("seeds", seeds, least=1))]
-
-
-def _outcomes(tasks: list[Task], count: int) -> Iterator[Outcome]:
-    if count == 1:
-        _prepare({name for _, name, _ in tasks})
-        yield from (measure(*task) for task in tasks)
-        return
-    names = {name for _, name, _ in tasks}
-    with ProcessPoolExecutor(
-        count, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread, initargs=(names,)
-    ) as pool:
-        waiting = [pool.submit(measure, *task) for task in tasks]
-        try:
-            yield from (done.result() for done in as_completed(waiting))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _one_thread(names: set[str]) -> None:
-    """Let a process of the pool use one thread, and compile before anything is timed."""
-    import numba
-
-    numba.set_num_threads(1)
-    _prepare(names)
 
 
 def _prepare(names: Iterable[str]) -> None:
@@ -177,12 +151,9 @@ def _prepare(names: Iterable[str]) -> None:
 
 def collected(found: Iterable[Outcome], count: int, *, progress: bool = False) -> list[Outcome]:
     """Return outcomes in the order of targets, methods and seeds, once all have come; with a progress bar if wanted."""
-    if progress:
-        from tqdm.auto import tqdm
-
-        found = tqdm(found, total=count, unit="run", mininterval=0.2)
     where, how = list(TARGETS), list(METHODS)
-    return sorted(found, key=lambda o: (where.index(o.target), how.index(o.method), o.seed))
+    shown = with_bar(found, count, "run", progress=progress)
+    return sorted(shown, key=lambda o: (where.index(o.target), how.index(o.method), o.seed))
 
 
 def mean_and_error(values: Sequence[float], digits: int = 1) -> str:

@@ -16,9 +16,10 @@ from measureflow.energies import Energy
 from measureflow.errors import UnsupportedError
 from measureflow.games import AbstractGame
 from measureflow.problems import Problem
+from measureflow.problems.base import named_scheme
 from measureflow.recipes import decode, encode, has_python
+from measureflow.schemes import JKO, Scheme
 from measureflow.schemes import SCHEMES as NAMED
-from measureflow.schemes import Scheme
 from measureflow.solution import Solution
 from measureflow.solve import solve
 from measureflow.states import Particles, Quantiles, State
@@ -176,15 +177,10 @@ def case_of(make_problem: Made, tau: Any = None, scheme: Any = None) -> Case:
 
 
 def _scheme(scheme: Any) -> Scheme:
-    if isinstance(scheme, Scheme):
-        return scheme
+    """Return a scheme, or that of a name of `solve` or of the problems; None is the minimizing movement."""
     if scheme is None:
-        return NAMED["jko"]()
-    if not isinstance(scheme, str):
-        raise TypeError(f"scheme must be a Scheme or one of {', '.join(map(repr, NAMED))}, got {check.show(scheme)}")
-    if scheme in problems.SCHEMES:
-        return problems.SCHEMES[scheme]
-    return NAMED[check.choice("scheme", scheme, tuple(NAMED))]()
+        return JKO()
+    return NAMED[scheme]() if isinstance(scheme, str) and scheme in NAMED else named_scheme(scheme)
 
 
 def case_from(table: Mapping[str, Any], arrays: Mapping[str, Any], functions: Mapping[str, Any]) -> Case:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from measureflow import _validate as check
+from measureflow.pools import in_processes, with_bar
 from measureflow.report import columns
 from measureflow.theorems.base import LEVELS
 from measureflow.theorems.catalogue import get, names
 from measureflow.theorems.check import Check, Ruling
 from measureflow.theorems.runner import verify
-from measureflow.theorems.verdict import Verdict
+from measureflow.theorems.verdict import Verdict, tally
 from measureflow.theorems.verdict import table as checks_table
 
 HEADER = ("theorem", "", "verdict", "checks", "decided by", "measured", "", "predicted", "margin", "error", "control", "CPU s")
@@ -46,37 +44,14 @@ def verify_all(chosen: Sequence[str] = (), level: str = "quick", jobs: int | Non
     """
     wanted = list(dict.fromkeys(get(name).name for name in chosen)) or list(names())
     check.choice("level", level, LEVELS)
-    count = (os.cpu_count() or 1) if jobs is None else check.integer("jobs", jobs, least=1)
-    return _verdicts(wanted, level, min(count, len(wanted)))
-
-
-def _verdicts(wanted: list[str], level: str, count: int) -> Iterator[Verdict]:
-    if count == 1:
-        yield from (verify(name, level) for name in wanted)
-        return
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread) as pool:
-        waiting = [pool.submit(verify, name, level) for name in wanted]
-        try:
-            yield from (done.result() for done in as_completed(waiting))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _one_thread() -> None:
-    """Let a process of the pool use one thread: the others use the other cores."""
-    import numba
-
-    numba.set_num_threads(1)
+    return in_processes(verify, [(name, level) for name in wanted], jobs)
 
 
 def collected(found: Iterable[Verdict], count: int | None = None, *, progress: bool = False) -> list[Verdict]:
     """Return verdicts in the order of the catalogue, once all have come; with a progress bar on standard error if wanted."""
-    if progress:
-        from tqdm.auto import tqdm
-
-        found = tqdm(found, total=len(names()) if count is None else count, unit="theorem", mininterval=0.2)
     places = {name: k for k, name in enumerate(names())}
-    return sorted(found, key=lambda verdict: places.get(verdict.name, len(places)))
+    shown = with_bar(found, len(names()) if count is None else count, "theorem", progress=progress)
+    return sorted(shown, key=lambda verdict: places.get(verdict.name, len(places)))
 
 
 def contents(chosen: Sequence[str] = ()) -> str:
@@ -102,7 +77,7 @@ def trouble(verdict: Verdict) -> str:
 
 def summary(verdicts: Sequence[Verdict]) -> str:
     """Return in one line how many theorems hold, and what they cost."""
-    count = {ruling: sum(verdict.status is ruling for verdict in verdicts) for ruling in Ruling}
+    count = tally(verdicts)
     checks = sum(len(verdict.checks) for verdict in verdicts)
     seconds = sum(verdict.cpu_seconds for verdict in verdicts)
     told = ", ".join(f"{count[ruling]} {ruling}" for ruling in Ruling if count[ruling] or ruling is Ruling.holds)
@@ -145,10 +120,8 @@ def write_counterexamples(verdicts: Sequence[Verdict], folder: Path) -> list[Pat
 
 def write_figures(verdicts: Sequence[Verdict], folder: Path) -> list[Path]:
     """Write the figure of each verdict to a PNG file of its name; return the files."""
-    from measureflow.theorems.pictures import png
-
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{verdict.name}.png" for verdict in verdicts]
     for file, verdict in zip(files, verdicts, strict=True):
-        file.write_bytes(png(verdict))
+        file.write_bytes(verdict.png)
     return files

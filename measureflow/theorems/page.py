@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from measureflow.files import replace_text
-from measureflow.report import Page
+from measureflow.report import Page, html_table
 from measureflow.theorems.catalogue import get
 from measureflow.theorems.check import Check, Ruling
-from measureflow.theorems.pictures import formula_svg, png
-from measureflow.theorems.verdict import Verdict
+from measureflow.theorems.pictures import formula_svg
+from measureflow.theorems.verdict import Verdict, numbers, tally
 
 STYLE = """
 body { max-width: 76rem; } section { border-top: 1px solid #ddd; margin-top: 2.2rem; padding-top: .4rem; }
@@ -25,7 +25,7 @@ details { margin: .6rem 0; } summary { cursor: pointer; color: #444; }
 dt { color: #666; float: left; clear: left; width: 8rem; } dd { margin: 0 0 .2rem 8.5rem; }
 """
 COLUMNS = ("check", "measured", "", "predicted", "tolerance", "margin", "error", "verdict", "where")
-LEFT = {0, 7, 8}
+LEFT = (0, 7, 8)
 SHOWN = 12
 """Checks that are shown without being asked for: those met by least."""
 
@@ -53,7 +53,7 @@ def page(verdicts: Sequence[Verdict], title: str) -> str:
     >>> "Entropic steps" in page([mf.theorems.verify("F1")], "Checked")
     True
     """
-    count = {ruling: sum(verdict.status is ruling for verdict in verdicts) for ruling in Ruling}
+    count = tally(verdicts)
     found = Page(title)
     found.parts.insert(0, f"<style>{STYLE}</style>")
     seconds = sum(verdict.cpu_seconds for verdict in verdicts)
@@ -76,19 +76,19 @@ def _contents(verdicts: Sequence[Verdict]) -> str:
     body = []
     for verdict in verdicts:
         worst = verdict.decisive
-        cells = ("",) * 6 if worst is None else (worst.name, *_numbers(worst)[:3], *_numbers(worst)[4:])
+        cells = ("",) * 6 if worst is None else (worst.name, *numbers(worst)[:3], *numbers(worst)[4:])
         link = f'<a href="#{verdict.name}">{_title(verdict)}</a>'
         cost = f"{verdict.cpu_seconds:.1f}"
         shown = [_escaped(verdict.label), link, _ruling(verdict.status), *map(_escaped, cells), cost]
-        body.append(_row(shown, {0, 1, 2, 3}))
-    return f"<nav><table>{_head(header, {0, 1, 2, 3})}<tbody>{''.join(body)}</tbody></table></nav>"
+        body.append(shown)
+    return f"<nav>{html_table(header, body, text=range(4))}</nav>"
 
 
 def _section(verdict: Verdict) -> str:
     theorem = get(verdict.name)
     formula = base64.b64encode(formula_svg(theorem.formula).encode()).decode()
     label = f"<small>{_escaped(verdict.label)}, {_escaped(verdict.name)}</small>"
-    picture = base64.b64encode(png(verdict)).decode()
+    picture = base64.b64encode(verdict.png).decode()
     facts = {
         "hypotheses": "; ".join(theorem.hypotheses) or "none",
         "problems": ", ".join(theorem.problems) or "its own",
@@ -127,28 +127,8 @@ def _checks(checks: Sequence[Check]) -> str:
 
 
 def _table(checks: Sequence[Check]) -> str:
-    body = "".join(
-        _row([_escaped(check.name), *map(_escaped, _numbers(check)), _ruling(check.ruling), _escaped(check.where)], LEFT)
-        for check in checks
-    )
-    return f"<table>{_head(COLUMNS, LEFT)}<tbody>{body}</tbody></table>"
-
-
-def _numbers(check: Check) -> tuple[str, ...]:
-    first = f"{check.measured:.6g}", check.relation, f"{check.predicted:.6g}"
-    return *first, f"{check.tolerance:.2g}", f"{check.margin:.3g}", f"{check.error:.2g}"
-
-
-def _row(cells: Sequence[str], left: set[int]) -> str:
-    return "<tr>" + "".join(f"<td{_side(k, left)}>{cell}</td>" for k, cell in enumerate(cells)) + "</tr>"
-
-
-def _head(header: Sequence[str], left: set[int]) -> str:
-    return "<thead><tr>" + "".join(f"<th{_side(k, left)}>{cell}</th>" for k, cell in enumerate(header)) + "</tr></thead>"
-
-
-def _side(k: int, left: set[int]) -> str:
-    return ' class="text"' if k in left else ""
+    rows = [[_escaped(one.name), *map(_escaped, numbers(one)), _ruling(one.ruling), _escaped(one.where)] for one in checks]
+    return html_table(COLUMNS, rows, text=LEFT)
 
 
 def _ruling(ruling: Ruling) -> str:

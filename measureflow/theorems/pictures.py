@@ -144,17 +144,3 @@ def formula_svg(formula: str) -> str:
         math_to_image(f"${formula}$", buffer, prop=FontProperties(size=FORMULA_SIZE), format="svg")
     text = buffer.getvalue().decode()
     return re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.S).strip()
-
-
-def png(verdict: Verdict, dpi: float = 90.0) -> bytes:
-    """Return the figure of a verdict as the bytes of a PNG file.
-
-    Examples
-    --------
-    >>> import measureflow as mf
-    >>> png(mf.theorems.verify("conventions"))[1:4]
-    b'PNG'
-    """
-    buffer = io.BytesIO()
-    figure(verdict).savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue()

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
 from measureflow.report import columns
+from measureflow.states.draw import png_bytes
 from measureflow.theorems.check import Check, Ruling
 from measureflow.theorems.counterexample import CounterExample
 from measureflow.theorems.curves import Curve
+
+DPI = 90.0
+"""Of the figures of theorems."""
 
 
 @final
@@ -108,6 +113,11 @@ class Verdict:
         """The sum of errors of the decisive check; the claim holds only if the margin exceeds it."""
         return self._of("error")
 
+    @cached_property
+    def png(self) -> bytes:
+        """The figure as the bytes of a PNG file; needs the extra `plot`."""
+        return png_bytes(self.plot(), DPI)
+
     def plot(self) -> Any:
         """Draw the figure.
 
@@ -153,23 +163,21 @@ def _worst(checks: Sequence[Check]) -> Check:
     return min(checks, key=lambda check: (check.ruling is not Ruling.violated, check.clearance))
 
 
+def tally(verdicts: Sequence[Verdict]) -> dict[Ruling, int]:
+    """Return how many verdicts there are of each status."""
+    return {ruling: sum(verdict.status is ruling for verdict in verdicts) for ruling in Ruling}
+
+
+def numbers(check: Check) -> tuple[str, ...]:
+    """Return what was measured, its relation to what was predicted, tolerance, margin and error as texts."""
+    first = f"{check.measured:.6g}", check.relation, f"{check.predicted:.6g}"
+    return *first, f"{check.tolerance:.2g}", f"{check.margin:.3g}", f"{check.error:.2g}"
+
+
 def table(checks: Sequence[Check]) -> str:
     """Return checks as lines of text."""
     if not checks:
         return ""
     header = ("check", "measured", "", "predicted", "tolerance", "margin", "error", "", "where")
-    rows = [
-        (
-            check.name,
-            f"{check.measured:.6g}",
-            check.relation,
-            f"{check.predicted:.6g}",
-            f"{check.tolerance:.2g}",
-            f"{check.margin:.3g}",
-            f"{check.error:.2g}",
-            str(check.ruling),
-            check.where,
-        )
-        for check in checks
-    ]
+    rows = [(check.name, *numbers(check), str(check.ruling), check.where) for check in checks]
     return "\n".join("  " + line for line in columns(header, rows).splitlines())

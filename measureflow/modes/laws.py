@@ -39,6 +39,8 @@ NEIGHBOUR = 8
 LARGEST = 4000
 SPREAD = 3.0
 """Spread of the data in the units of a dual flow."""
+GENERATOR_STEP, CRITIC_STEP = 0.03, 1.0
+"""Step of the generator in units of d spread^2, and of the critic."""
 
 
 @final
@@ -109,8 +111,8 @@ def neuron_flow(
     particles: int | None = None,
     neurons: int | None = None,
     steps: int = 700,
-    generator_step: float = 0.03,
-    critic_step: float = 1.0,
+    generator_step: float = GENERATOR_STEP,
+    critic_step: float = CRITIC_STEP,
     start: float = 0.5,
     rows: int = 48,
     progress: bool = False,

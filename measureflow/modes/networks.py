@@ -29,7 +29,7 @@ from measureflow.energies import Energy, EnergyDistance, SlicedWasserstein, Squa
 from measureflow.games import GAN, Generated, MLPGenerator, NeuronCritic
 from measureflow.games.tangent import Tangent
 from measureflow.modes.definitions import Coverage
-from measureflow.modes.laws import SPREAD, random_neurons
+from measureflow.modes.laws import CRITIC_STEP, GENERATOR_STEP, SPREAD, random_neurons
 from measureflow.modes.targets import Target
 from measureflow.schemes import Projected
 from measureflow.schemes.projected import OUTPUTS
@@ -258,14 +258,14 @@ def train_dual_network(
     count, steps = check.integer("neurons", neurons, least=1), check.integer("steps", steps, least=1)
     started = time.process_time()
     goal, generator, start, mean, scale = _prepared(target, seed, widths, activation, latent, samples, SPREAD, 0.5)
-    tau = 0.03 * target.dim * SPREAD**2
+    tau = GENERATOR_STEP * target.dim * SPREAD**2
     sol = solve(
         GAN(goal, loss, critic=NeuronCritic("tanh", dtype="float32"), generator=generator),
         (start, random_neurons(goal.points, count, seed)),
         steps * tau,
         tau,
         scheme=Projected("explicit", passes, rows=rows, coupling="alternating", seed=seed),
-        speeds=(1.0, 1.0 / tau),
+        speeds=(1.0, CRITIC_STEP / tau),
         save_at=max(1, steps // 10) if save_at is None else save_at,
         store=store,
     )

@@ -152,8 +152,13 @@ def _() -> dict[str, Any]:
 
 @case("sliced, batches")
 def _() -> dict[str, Any]:
-    energy = e.SlicedWasserstein(cloud(40, 3, 0), 6, 1) + 2.0 * e.SlicedEnergyDistance(cloud(30, 3, 2), 5)
+    energy = e.SlicedWasserstein(cloud(40, 3, 0), 6, 1, 0.5) + 2.0 * e.SlicedEnergyDistance(cloud(30, 3, 2), 5)
     return flow(energy, cloud(9, 3, 1, equal=False), 0.6, 0.02, scheme="explicit", batch=10, seed=4)
+
+
+@case("plan kept")
+def _() -> dict[str, Any]:
+    return flow(e.SquaredWasserstein(cloud(9, 2, 0)), cloud(9, 2, 1), 0.6, 0.02, scheme="explicit")
 
 
 @case("sinkhorn divergence")

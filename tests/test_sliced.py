@@ -139,6 +139,23 @@ def test_directions() -> None:
     assert not np.array_equal(directions(3, 4, 0), directions(3, 4, 1))
 
 
+def test_adapted_directions_follow_the_target() -> None:
+    rng = np.random.default_rng(0)
+    flat = mf.Particles(rng.normal(size=(60, 12)) * np.repeat([1.0, 1e-9], [2, 10]))
+    for kind in SLICED:
+        units = kind(flat, 6, 1, 1.0 / 3.0).directions
+        assert_allclose(units @ units.T, np.eye(6), atol=1e-12)  # two lines in the plane of the target, four orthogonal to it
+        assert_allclose(np.linalg.norm(units[:, :2], axis=1), [1.0, 1.0, 0.0, 0.0, 0.0, 0.0], atol=1e-7)
+    line = mf.Particles([[-1e300, 0.0, 0.0], [1e300, 0.0, 0.0]])
+    assert_allclose(np.abs(e.SlicedWasserstein(line, 1, 3, 1.0).directions).max(), 1.0)  # no overflow; equal draws stay random
+    weighted = mf.Particles([[0.0, 0.0], [3.0, 4.0], [9.0, 9.0]], [0.5, 0.5 - 1e-12, 1e-12])
+    first = e.SlicedEnergyDistance(weighted, 2, 1, 1.0).directions[0]
+    assert_allclose(np.abs(first), [0.6, 0.8])
+    part = e.SlicedWasserstein(flat, 6, 1, 0.5).minibatch(30, rng)
+    assert part is not None and part.adapted == 0.5
+    assert repr(e.SlicedWasserstein(flat, 6, 1, 0.5)).endswith(", 6, 1, 0.5)")
+
+
 def test_bits_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "PARALLEL_NUMBERS", 0)
     before, results = numba.get_num_threads(), []

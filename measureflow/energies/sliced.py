@@ -18,14 +18,16 @@ class _Sliced(Energy):
 
     name: ClassVar[str]
 
-    def __init__(self, target: Law, projections: int = 100, seed: int = 0) -> None:
+    def __init__(self, target: Law, projections: int = 100, seed: int = 0, adapted: float = 0.0) -> None:
         self.target = check.instance("target", target, (Particles, Quantiles, Histogram), "Particles, Quantiles or a Histogram")
         self.projections = check.integer("projections", projections, least=1)
         self.seed = check.seed("seed", seed)
+        self.adapted = check.scalar("adapted", adapted, least=0.0, most=1.0)
         points, weights = atoms(self.target)
         held = weights > 0.0
         self._points, self._weights = np.asfortranarray(points[held]), weights[held]
-        self.directions = directions(self.target.dim, self.projections, self.seed)
+        law = (self._points, self._weights) if self.adapted > 0.0 else None
+        self.directions = directions(self.target.dim, self.projections, self.seed, law, self.adapted)
 
     def _evaluate(self, state: State) -> tuple[float, np.ndarray]:
         if not isinstance(state, Particles):
@@ -43,32 +45,51 @@ class _Sliced(Energy):
         """Return the energy against `size` random atoms of the target, on new directions."""
         if isinstance(self.target, Histogram):
             return None
-        return type(self)(random_atoms(self.target, size, rng), self.projections, int(rng.integers(2**63)))
+        return type(self)(random_atoms(self.target, size, rng), self.projections, int(rng.integers(2**63)), self.adapted)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.target!r}, {self.projections}, {self.seed})"
+        adapted = f", {self.adapted:g}" if self.adapted else ""
+        return f"{type(self).__name__}({self.target!r}, {self.projections}, {self.seed}{adapted})"
 
 
-def directions(d: int, count: int, seed: int) -> np.ndarray:
+def directions(
+    d: int, count: int, seed: int, law: tuple[np.ndarray, np.ndarray] | None = None, adapted: float = 0.0
+) -> np.ndarray:
     """Return unit vectors (count, d), each uniform on the sphere, spread better than independent ones.
 
     In the plane a half turn in equal steps from a random angle; from three dimensions on the columns of random rotations, d of
     which are orthogonal (Rowland et al., Orthogonal estimation of Wasserstein distances, 2019). On the line there is but one.
+
+    With a law of atoms (m, d) and weights (m,), the part `adapted` of each orthogonal set spans what random differences of its
+    atoms span, and the rest is uniform on what is orthogonal to them.
     """
     rng = np.random.default_rng(seed)
     if d == 1:
         return np.ones((1, 1))
-    if d == 2:
+    if d == 2 and law is None:
         angles = np.pi * (np.arange(count) + rng.random()) / count
         return np.stack([np.cos(angles), np.sin(angles)], axis=1)
     from measureflow._threads import one_blas_thread
 
     blocks = []
     with one_blas_thread():
-        for _ in range(-(-count // d)):
-            q, r = np.linalg.qr(rng.normal(size=(d, d)))
-            blocks.append((q * np.sign(np.diag(r))).T)
-    return np.ascontiguousarray(np.concatenate(blocks)[:count])
+        for start in range(0, count, d):
+            columns = rng.normal(size=(d, min(d, count - start)))
+            if law is not None:
+                _difference(columns[:, : round(adapted * columns.shape[1])], law, rng)
+            q, r = np.linalg.qr(columns)
+            blocks.append((q * np.where(np.diag(r) < 0.0, -1.0, 1.0)).T)
+    return np.ascontiguousarray(np.concatenate(blocks))
+
+
+def _difference(columns: np.ndarray, law: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> None:
+    """Replace columns (d, k) by differences of independent draws from a law, of size 1; leave those where they are equal."""
+    points, weights = law
+    i, j = rng.choice(len(points), size=(2, columns.shape[1]), p=weights)
+    gaps = 0.5 * points[i].T - 0.5 * points[j].T
+    sizes = np.max(np.abs(gaps), axis=0, initial=0.0)
+    apart = sizes > 0.0
+    columns[:, apart] = gaps[:, apart] / sizes[apart]
 
 
 @final
@@ -87,6 +108,10 @@ class SlicedWasserstein(_Sliced):
         Number of directions.
     seed : int
         Chooses the directions, which stay the same for all states; mini-batches of the target draw new ones.
+    adapted : float
+        Part of the directions that differences of the target's atoms choose, 0 to 1. Of a target of modes in many dimensions
+        uniform directions see next to nothing: each is far from all that part the modes. With less than 1 every direction still
+        has a density, so that the energy is 0 at the target only.
 
     Raises
     ------
@@ -126,6 +151,10 @@ class SlicedEnergyDistance(_Sliced):
         Number of directions.
     seed : int
         Chooses the directions, which stay the same for all states; mini-batches of the target draw new ones.
+    adapted : float
+        Part of the directions that differences of the target's atoms choose, 0 to 1. Of a target of modes in many dimensions
+        uniform directions see next to nothing: each is far from all that part the modes. With less than 1 every direction still
+        has a density, so that the energy is 0 at the target only.
 
     Raises
     ------

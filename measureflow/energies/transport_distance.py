@@ -11,9 +11,11 @@ from measureflow.energies.base import Energy, unsupported
 from measureflow.energies.kinks import Kinks
 from measureflow.states import Gaussian, Histogram, Law, Particles, Quantiles, State, atoms
 from measureflow.transport import (
+    Plan,
     barycentric_map,
     bures_map,
     gaussian_distance,
+    kept_plan,
     optimal_plan,
     wasserstein_line,
 )
@@ -49,8 +51,11 @@ class SquaredWasserstein(Energy):
     Notes
     -----
     The gradient at an atom is its displacement from the mean of its targets under an optimal plan, which comes with a
-    certificate (`measureflow.transport`). It is 1-convex on the line; in higher dimension only along generalised geodesics
-    based at the target, so that `convexity` is not known there.
+    certificate (`measureflow.transport`). Inside a geodesic the plan is unique and stays: of a flow of n atoms to n atoms only
+    the first one is solved for, the next ones are proved.
+
+    It is 1-convex on the line; in higher dimension only along generalised geodesics based at the target, so that `convexity` is
+    not known there.
 
     Examples
     --------
@@ -59,6 +64,8 @@ class SquaredWasserstein(Energy):
     array([[-1.],
            [ 3.]])
     """
+
+    _last: tuple[Particles, Plan] | None = None
 
     def __init__(self, target: Law) -> None:
         self.target = _target(target)
@@ -79,8 +86,18 @@ class SquaredWasserstein(Energy):
             raise unsupported(self, state, "Gaussian and Quantiles, as its target is a Gaussian")
         points, weights = atoms(self.target)
         held = weights > 0.0
-        plan = optimal_plan(state.points, state.weights, points[held], weights[held])
+        plan = self._plan(state, points[held], weights[held])
         return 0.5 * plan.cost, state.points - barycentric_map(plan, points[held], len(state.points))
+
+    def _plan(self, state: Particles, y: np.ndarray, b: np.ndarray) -> Plan:
+        """Return the optimal plan to atoms y (m, d) with weights b: the last one, if it is proved that no other is optimal."""
+        plan = None
+        if self._last is not None and np.array_equal(self._last[0].weights, state.weights):
+            plan = kept_plan(self._last[1], self._last[0].points, state.points, y)
+        if plan is None:
+            plan = optimal_plan(state.points, state.weights, y, b)
+        self._last = (state, plan)
+        return plan
 
     def _on_quantiles(self, values: np.ndarray) -> tuple[float, np.ndarray]:
         """Pythagoras: W2^2 = mean (x - q)^2 + the squared distance of the target from its own n best atoms q."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from measureflow.transport.approximate import sinkhorn_distance, sliced_distance
 from measureflow.transport.bures import bures_distance_squared, bures_map, gaussian_distance, sqrtm_psd
 from measureflow.transport.discrete import optimal_plan
+from measureflow.transport.kept import kept_plan
 from measureflow.transport.line import (
     Polyline,
     atoms_polyline,
@@ -27,6 +28,7 @@ __all__ = [
     "cdf",
     "cells_polyline",
     "gaussian_distance",
+    "kept_plan",
     "monotone_plan",
     "optimal_plan",
     "quantile",

@@ -11,6 +11,7 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow.errors import UnsupportedError
 from measureflow.games import GAN, R1, MLPCritic, MLPGenerator, NeuronCritic, Ridge
+from measureflow.games.inputs import Inputs, rule
 from measureflow.progress import Bar
 from measureflow.states import Particles, State, Vector
 from measureflow.stepping import FixedSteps
@@ -84,6 +85,8 @@ def ensemble(
     speeds: Any = None,
     coupling: str = "simultaneous",
     critic_steps: int = 1,
+    unrolled: int = 0,
+    anew: bool | None = None,
     ridge_on: str = "all",
     batch: int | None = None,
     seeds: Any = 0,
@@ -92,16 +95,16 @@ def ensemble(
 ) -> Ensemble:
     """Run many dual flows of one kind by explicit steps, compiled from end to end: seeds, speeds, penalties or starts differ.
 
-    With all atoms a member takes the steps of ``solve(..., scheme=Explicit(coupling))``; mini-batches are drawn anew for each
-    step, with replacement, from a stream of their own. Members are spread over threads, and a member's bits depend neither on
-    the others nor on the threads.
+    With all atoms a member takes the steps of ``solve(..., scheme=Explicit(coupling, unrolled=unrolled))``; mini-batches are
+    drawn anew for each step, with replacement, from a stream of their own. Members are spread over threads, and a member's bits
+    depend neither on the others nor on the threads.
 
     Parameters
     ----------
     game : GAN or sequence of GAN
-        One for all, or one a member that differ in the strength of their penalties only. Critic `MLPCritic` or `NeuronCritic`,
-        generator None (`Particles`) or `MLPGenerator`, of equal atoms; penalties `Ridge` and `R1`; loss "wasserstein", "minimax",
-        "js", "non-saturating", "least squares" or "hinge".
+        One for all, or one a member that differ in the strength of penalties and of the instance noise only. Critic `MLPCritic`
+        or `NeuronCritic`, generator None (`Particles`) or `MLPGenerator`, of equal atoms; penalties `Ridge` and `R1`; loss
+        "wasserstein", "minimax", "js", "non-saturating", "least squares" or "hinge".
     initial : pair of states or sequence of pairs
         (generator, critic), for all or for each member.
     steps : int
@@ -110,9 +113,15 @@ def ensemble(
         Step of the generator.
     speeds : pair of float or sequence of pairs, optional
         Speeds of generator and critic.
-    coupling : {"simultaneous", "alternating"}
+    coupling : {"simultaneous", "alternating", "extragradient"}
     critic_steps : int
-        Steps of the critic in one step.
+        Steps of the critic in one step; 1 for "extragradient".
+    unrolled : int
+        Steps of the critic that the generator foresees and differentiates through, in zero-sum games. By differences, as in
+        `games.Unrolled`: a critic of single precision leaves errors of about 1e-4 of the gradients.
+    anew : bool, optional
+        Whether tuples of packed games and instance noise are drawn anew for each step; else tuples stay and noise is averaged by
+        a cubature rule, both as in `solve`. None: with `batch` only.
     ridge_on : {"all", "outputs"}
         What a `Ridge` is on: all parameters of the critic, as in the game; or those of the last layer alone, of a law of neurons
         the weights a, so that a critic whose two laws agree keeps its features: ``Regularised(game, [None, Potential(...)])``.
@@ -154,7 +163,11 @@ def ensemble(
     draws = [check.seed("seeds", k) for k in _listed("seeds", seeds)]
     members = _members(game=games, initial=pairs, tau=taus, speeds=etas, seeds=draws)
     settings, dtype = _settings(games, pairs)
-    check.choice("coupling", coupling, ("simultaneous", "alternating"))
+    settings |= _order(games[0], coupling, critic_steps, unrolled)
+    size = None if batch is None else check.integer("batch", batch, least=1)
+    drawn = size is not None if anew is None else check.flag("anew", anew)
+    if not drawn:
+        settings |= _looks(games, settings, pairs[0][0], size)
     steps = check.integer("steps", steps, least=1)
     stride = steps if save_at is None else check.integer("save_at", save_at, least=1)
     x, c = (np.stack([pair[k].coordinates for pair in _spread(pairs, members)]).astype(dtype) for k in (0, 1))
@@ -165,10 +178,9 @@ def ensemble(
         "eta": ratio,
         "ridge": np.array([_strength(g, Ridge) for g in _spread(games, members)]),
         "r1": np.array([_strength(g, R1) for g in _spread(games, members)]),
-        "batch": None if batch is None else check.integer("batch", batch, least=1),
+        "noise": np.array([g.instance_noise for g in _spread(games, members)]),
+        "batch": size,
         "seeds": np.array(_spread(draws, members)),
-        "alternating": coupling == "alternating",
-        "critic_steps": check.integer("critic_steps", critic_steps, least=1),
         "ridge_on": check.choice("ridge_on", ridge_on, ("all", "outputs")),
     }
     check.flag("progress", progress)
@@ -234,8 +246,10 @@ def _settings(games: list[GAN], pairs: list[tuple[State, State]]) -> tuple[dict[
     game = games[0]
     for other in games:
         _require_compiled(other)
-        if any(getattr(other, name) != getattr(game, name) for name in ("loss",)) or repr(other.critic) != repr(game.critic):
-            raise ValueError("game must have one loss and one kind of critic for all members")
+        if any(getattr(other, name) != getattr(game, name) for name in ("loss", "pack")) or repr(other.critic) != repr(
+            game.critic
+        ):
+            raise ValueError("game must have one loss, one kind of critic and one pack for all members")
         if other.target is not game.target or other.generator is not game.generator:
             raise ValueError("game must have the same target and the same generator for all members")
         for pair in pairs:
@@ -248,7 +262,8 @@ def _settings(games: list[GAN], pairs: list[tuple[State, State]]) -> tuple[dict[
         "target": np.asarray(game.target.coordinates, critic.dtype).reshape(-1, dim),  # type: ignore[attr-defined]
         "loss": LOSSES[game.loss],
         "critic_activation": critic.activation,  # type: ignore[attr-defined]
-        "critic_widths": critic.layers(dim) if isinstance(critic, MLPCritic) else None,
+        "critic_widths": critic.layers(game.pack * dim) if isinstance(critic, MLPCritic) else None,
+        "pack": game.pack,
     }
     if isinstance(generator, MLPGenerator):
         settings |= {
@@ -259,6 +274,36 @@ def _settings(games: list[GAN], pairs: list[tuple[State, State]]) -> tuple[dict[
     return settings, critic.dtype  # type: ignore[attr-defined]
 
 
+def _order(game: GAN, coupling: str, critic_steps: int, unrolled: int) -> dict[str, Any]:
+    """Return how players see each other, as the kernel is told."""
+    check.choice("coupling", coupling, ("simultaneous", "alternating", "extragradient"))
+    ahead = check.integer("unrolled", unrolled, least=0)
+    turns = check.integer("critic_steps", critic_steps, least=1)
+    if coupling == "extragradient" and turns > 1:
+        raise ValueError(f"critic_steps must be 1 for the coupling 'extragradient', got {turns}")
+    if ahead and not game.zero_sum:
+        raise UnsupportedError(f"unrolled={ahead} needs a zero-sum game, got the loss {game.loss!r}")
+    return {
+        "alternating": coupling == "alternating",
+        "extragradient": coupling == "extragradient",
+        "critic_steps": turns,
+        "unrolled": ahead,
+    }
+
+
+def _looks(games: list[GAN], settings: dict[str, Any], generator: State, batch: int | None) -> dict[str, Any]:
+    """Return the tuples and the rule of the noise that stay from step to step."""
+    pack, dim = games[0].pack, games[0].target.dim
+    made = len(settings["latents"]) if "latents" in settings else len(generator.coordinates)
+    counts = made if batch is None or "latents" not in settings else batch, len(settings["target"]) if batch is None else batch
+    orders = [Inputs(pack, 0.0, 0).orders(count)[1:] for count in counts]
+    blurred = any(g.instance_noise > 0.0 for g in games)
+    return {
+        "tuples": tuple(np.array(o, np.int64).reshape(-1, count) for o, count in zip(orders, counts, strict=True)),
+        "nodes": rule(pack * dim) if blurred else None,
+    }
+
+
 def _require_compiled(game: GAN) -> None:
     """Raise UnsupportedError unless the kernel knows every part of a game."""
     latent = game.generator.latent if isinstance(game.generator, MLPGenerator) else None
@@ -267,8 +312,6 @@ def _require_compiled(game: GAN) -> None:
         ("critic", game.critic, isinstance(game.critic, (MLPCritic, NeuronCritic)), "MLPCritic or NeuronCritic"),
         ("generator", game.generator, game.generator is None or latent is not None, "an MLPGenerator or None"),
         ("penalty", game.penalty, all(isinstance(p, (Ridge, R1)) for p in game.penalties), "made of Ridge and R1"),
-        ("pack", game.pack, game.pack == 1, "1"),
-        ("instance_noise", game.instance_noise, game.instance_noise == 0.0, "0"),
         ("target", game.target, _equal_atoms(game.target), "Particles of equal weights"),
         ("latent", latent, latent is None or _equal_atoms(latent), "Particles of equal weights"),
     ):

@@ -268,6 +268,8 @@ for projected in (e.SlicedWasserstein, e.SlicedEnergyDistance):
     refuse(projected.__name__, "target", lambda v, kind=projected: kind(v).value(PLANE), other_dimension=LINE)
     refuse(projected.__name__, "projections", lambda v, kind=projected: kind(LINE, v), COUNT)
     refuse(projected.__name__, "seed", lambda v, kind=projected: kind(LINE, 3, v), SEED)
+    refuse(projected.__name__, "adapted", lambda v, kind=projected: kind(LINE, 3, 0, v), NUMBER,
+           negative=-0.5, above_one=1.5)
 refuse("SinkhornDivergence", "target", lambda v: e.SinkhornDivergence(v, 1.0), OBJECT, normal=NORMAL, vector=VECTOR)
 refuse("SinkhornDivergence", "target", lambda v: e.SinkhornDivergence(v, 1.0).value(PLANE), other_dimension=LINE)
 refuse("SinkhornDivergence", "epsilon", lambda v: e.SinkhornDivergence(LINE, v), POSITIVE)
@@ -419,6 +421,8 @@ refuse("ensemble", "tau", lambda v: crowd(tau=v), POSITIVE, skip=("list", "array
 refuse("ensemble", "speeds", lambda v: crowd(speeds=v), OBJECT, skip=(OPTIONAL, "array"), three=(1.0, 1.0, 1.0), zero=(0.0, 1.0))
 refuse("ensemble", "coupling", lambda v: crowd(coupling=v), CHOICE, implicit="implicit")
 refuse("ensemble", "critic_steps", lambda v: crowd(critic_steps=v), COUNT)
+refuse("ensemble", "unrolled", lambda v: crowd(unrolled=v), INTEGER)
+refuse("ensemble", "anew", lambda v: crowd(anew=v), FLAG, skip=(OPTIONAL,))
 refuse("ensemble", "batch", lambda v: crowd(batch=v), COUNT, skip=(OPTIONAL,))
 refuse("ensemble", "seeds", lambda v: crowd(seeds=v), SEED, skip=("array",), none=None)
 refuse("ensemble", "save_at", lambda v: crowd(save_at=v), COUNT, skip=(OPTIONAL,))

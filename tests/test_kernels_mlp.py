@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from measureflow.kernels import adversarial, mlp, updates
+from measureflow.kernels import adversarial, draws, mlp
 
 Array = NDArray[Any]
 WIDTHS = [(2, 17, 9, 1), (3, 1), (6, 40, 1), (2, 3, 4, 1), (5, 8, 8, 8, 1), (1, 1, 1)]
@@ -229,7 +229,7 @@ def test_minibatches_and_critic_steps_equal_numpy(alternating: bool) -> None:
 
     def rows(update: int, stream: int, n: int) -> Array:
         indices = np.zeros(20, np.int64)
-        updates.draw(5, update, stream, 20, n, indices)
+        draws.draw(5, update, stream, 20, n, indices)
         return indices
 
     for step in range(3):
@@ -287,14 +287,14 @@ def test_a_run_can_be_cut_and_a_member_is_alone(monkeypatch: pytest.MonkeyPatch)
 
 def test_indices_are_uniform_and_streams_differ() -> None:
     first, second = np.zeros(20_000, np.int64), np.zeros(20_000, np.int64)
-    updates.draw(1, 2, 0, 20_000, 10, first)
-    updates.draw(1, 2, 1, 20_000, 10, second)
+    draws.draw(1, 2, 0, 20_000, 10, first)
+    draws.draw(1, 2, 1, 20_000, 10, second)
     assert first.min() == 0 and first.max() == 9
     counts = np.bincount(first)
     assert ((counts - 2000.0) ** 2 / 2000).sum() < 33.7  # chi squared with 9 degrees of freedom: probability 1e-4
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.03
     assert abs(np.corrcoef(first[1:], first[:-1])[0, 1]) < 0.03
-    updates.draw(1, 2, 0, 7, 7, first)
+    draws.draw(1, 2, 0, 7, 7, first)
     assert first[:7].tolist() == list(range(7))
 
 

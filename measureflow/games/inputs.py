@@ -28,10 +28,10 @@ class Inputs:
     def of(self, points: np.ndarray, weights: np.ndarray) -> Sample:
         """Return the inputs made of points (n, d) and weights (n,)."""
         if self.pack > 1:
-            orders = self._orders(len(points))
+            orders = self.orders(len(points))
             points = np.concatenate([points[order] for order in orders], axis=1)
         if self.noise > 0.0:
-            nodes, shares = _rule(points.shape[1])
+            nodes, shares = rule(points.shape[1])
             points = (points[:, None, :] + self.noise * nodes).reshape(-1, points.shape[1])
             weights = (weights[:, None] * shares).ravel()
         return Sample(points, weights)
@@ -39,24 +39,24 @@ class Inputs:
     def back(self, count: int, values: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return first variation (n,) and its gradient (n, d) at n points from those at their inputs."""
         if self.noise > 0.0:
-            _, shares = _rule(slopes.shape[1])
+            _, shares = rule(slopes.shape[1])
             values = values.reshape(count, -1) @ shares
             slopes = np.einsum("nkd,k->nd", slopes.reshape(count, len(shares), -1), shares)
         if self.pack > 1:
-            places = [np.argsort(order) for order in self._orders(count)]
+            places = [np.argsort(order) for order in self.orders(count)]
             d = slopes.shape[1] // self.pack
             slopes = np.sum([slopes[place, k * d : (k + 1) * d] for k, place in enumerate(places)], axis=0)
             values = np.sum([values[place] for place in places], axis=0)
         return values, slopes
 
-    def _orders(self, count: int) -> list[np.ndarray]:
+    def orders(self, count: int) -> list[np.ndarray]:
         """Return which point is in which place of every tuple."""
         rng = np.random.default_rng((self.seed, count))
         return [np.arange(count), *(rng.permutation(count) for _ in range(self.pack - 1))]
 
 
 @cache
-def _rule(dim: int) -> tuple[np.ndarray, np.ndarray]:
+def rule(dim: int) -> tuple[np.ndarray, np.ndarray]:
     """Return nodes (k, dim) and weights (k,) for averages under N(0, I)."""
     if dim == 1:
         return hermite_rule(1)

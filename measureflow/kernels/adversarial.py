@@ -21,6 +21,9 @@ A simultaneous update goes through the generated batch once for both players: th
 in the slopes of D, which the generator needs times chi'(D); times phi'(D) row by row it is the sweep of the critic's own
 gradient. Batches are drawn with replacement by a counter: the j-th index of a batch is a hash of the seed, the number of the
 update and j, so that a run can be cut anywhere. A member of an ensemble sees nothing of the others.
+
+A critic that sees tuples of m points in dimension m d (packing), or points blurred by noise, looks at points through a view
+(`views`): what comes back are forces on points, which move particles or go back through the network.
 """
 
 from __future__ import annotations
@@ -33,8 +36,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from measureflow.kernels.mlp import ROWS, Widths, checked
+from measureflow.kernels.rounds import ALTERNATING, EXTRAGRADIENT, SIMULTANEOUS, run
 from measureflow.kernels.sweeps import LAYER, LEVEL, gather, make_plan, spread, strip_size
-from measureflow.kernels.updates import LOSSES, run
+from measureflow.kernels.updates import LOSSES
 
 THREADED_WORK = 1.0e9  # multiply-adds from which threads are worth their start
 
@@ -98,7 +102,13 @@ def train(
     seeds: Any = 0,
     first: int = 0,
     alternating: bool = False,
+    extragradient: bool = False,
     critic_steps: int = 1,
+    unrolled: int = 0,
+    pack: int = 1,
+    tuples: tuple[Array, Array] | None = None,
+    noise: Any = 0.0,
+    nodes: tuple[Array, Array] | None = None,
 ) -> tuple[Array, Array]:
     """Do many updates of an ensemble of M generators and critics.
 
@@ -119,7 +129,13 @@ def train(
     seeds : integer or (M,), of the batches
     first : number of the first update; steps from `first` on after `first` steps give the bits of one run
     alternating : the generator moves first, and the critic sees where it is; otherwise both see the old states
+    extragradient : both move by the gradients at where a simultaneous update would bring them
     critic_steps : steps of the critic in one update, each with a batch of its own
+    unrolled : steps of the critic that the generator foresees and differentiates through, of zero-sum losses; better in float64
+    pack : points that the critic sees at once
+    tuples : which ones, permutations (pack - 1, n) of generated and (pack - 1, N) of target points; None: drawn for each update
+    noise : number or (M,), standard deviation of Gaussian noise on what the critic sees
+    nodes : nodes (k, pack d) and weights (k,) of a rule for averages under N(0, I); None: noise is drawn for each update
 
     Returns
     -------
@@ -149,26 +165,37 @@ def train(
     pool = old[0] if free or latents is None else np.ascontiguousarray(latents, dtype)
     widths = generator_widths or (1, 1)
     judge_widths = critic_widths or (judges.shape[-1] - 2, judges.shape[1], 1)
-    _fits(old, judges, data, latents, generator_widths, judge_widths, law)
-    rates = np.empty((members, 4), dtype)
-    rates[:, 0], rates[:, 2], rates[:, 3] = (_rows_of(*x, members) for x in (("tau", tau), ("ridge", ridge), ("r1", r1)))
+    _fits(old, judges, data, latents, generator_widths, judge_widths, law, pack)
+    rates = np.empty((members, 5), dtype)
+    for k, column in ((0, ("tau", tau)), (2, ("ridge", ridge)), (3, ("r1", r1)), (4, ("noise", noise))):
+        rates[:, k] = _rows_of(*column, members)
     rates[:, 1] = rates[:, 0] * _rows_of("eta", eta, members)
     seeds = np.broadcast_to(np.asarray(seeds, np.int64), (members,))
     counts = (len(pool) if free or batch is None else batch), (len(data) if batch is None else batch)
-    rows = min(ROWS, max(counts))
+    blurred = bool(np.any(rates[:, 4] > 0.0))
+    rows = min(ROWS, max(counts) * (len(nodes[1]) if blurred and nodes is not None else 1))
+    forced = free or pack > 1 or blurred or unrolled > 0
+    coupling = EXTRAGRADIENT if extragradient else ALTERNATING if alternating else SIMULTANEOUS
     particles, params = old.copy(), judges.copy()
+
+    def view(i: int, side: int) -> tuple[Any, ...]:
+        return _view(counts[side], data.shape[1], pack, tuples and tuples[side], rates[i, 4] if blurred else None, nodes, dtype)
 
     def member(i: int) -> None:
         gen = _network(np.zeros(2, dtype) if free else old[i], widths, generator_activation, rows)
         judge = _network(_atoms_to_packed(judges[i]) if law else judges[i], judge_widths, critic_activation, rows)
         second, strip = judge[3].size if rates[i, 3] else 0, strip_size((gen[1], judge[1]), rows, dtype.itemsize)
-        sizes = second, second, strip, rows, rows
-        work = *(np.zeros(k, dtype) for k in sizes), np.zeros(particles[i].shape if free else (0, 1), dtype)
-        batches = np.zeros(counts[0], np.int64), np.zeros(counts[1], np.int64)
-        points = particles[i] if free else np.zeros((0, 1), dtype)
+        work = tuple(np.zeros(k, dtype) for k in (second, second, strip, rows, rows))
+        batches = np.zeros(counts[0], np.int64), np.arange(counts[0]), np.zeros(counts[1], np.int64)
+        points, nothing = particles[i] if free else np.zeros((0, 1), dtype), np.zeros((0, 1), dtype)
+        forces = np.zeros((counts[0], data.shape[1]), dtype) if forced else nothing
+        laws = points if free else np.zeros_like(forces), nothing if free else pool, data, forces
+        path = np.zeros((unrolled + 1, judge[0].size), dtype) if unrolled else None
+        ahead = None if path is None else (path, np.zeros_like(judge[0]), np.zeros_like(forces))
+        starts = tuple(np.zeros_like(a) for a in (gen[0], judge[0], points))
         free_until = int(judge[1][LAYER, len(judge_widths) - 2]) if ridge_on == "outputs" else 0
-        settings = LOSSES.index(loss), law, alternating, critic_steps, steps, first, int(seeds[i]), rows, free_until
-        run(gen, judge, points, pool, data, batches, work, settings, rates[i])
+        settings = LOSSES.index(loss), law, coupling, critic_steps, steps, first, int(seeds[i]), rows, free_until
+        run(gen, judge, points, laws, batches, (view(i, 0), view(i, 1)), work, starts, ahead, settings, rates[i])
         if not free:
             particles[i] = _packed(gen, old[i].size)
         packed = _packed(judge, judges[i].size + law)
@@ -184,13 +211,26 @@ def train(
     return particles, params
 
 
+def _view(
+    count: int, dim: int, pack: int, tuples: Array | None, noise: Any, nodes: tuple[Array, Array] | None, dtype: Any
+) -> tuple[Array, Array, Array, bool, bool]:
+    """Return the view of so many points in R^dim; noise: None, or its standard deviation."""
+    orders = np.zeros((pack - 1, count), np.int64) if tuples is None else np.ascontiguousarray(tuples, np.int64)
+    offsets, shares = np.zeros((0, 0), dtype), np.ones(1, dtype)
+    if noise is not None and nodes is None:
+        offsets = np.zeros((count, pack * dim), dtype)
+    elif noise is not None and nodes is not None:
+        offsets, shares = (noise * nodes[0]).astype(dtype), nodes[1].astype(dtype)
+    return orders, offsets, shares, tuples is None, nodes is None
+
+
 def _threads(members: int, work: float) -> int:
     """Threads for so many members of so many multiply-adds each."""
     return min(members, int(numba.get_num_threads())) if members * work > THREADED_WORK else 1
 
 
 def _fits(
-    old: Array, judges: Array, data: Array, latents: Array | None, generator: Widths | None, critic: Widths, law: bool
+    old: Array, judges: Array, data: Array, latents: Array | None, generator: Widths | None, critic: Widths, law: bool, pack: int
 ) -> None:
     """Raise ValueError unless the shapes fit each other."""
     if generator is None:
@@ -202,5 +242,7 @@ def _fits(
     if judges.ndim != (3 if law else 2) or len(judges) != len(old):
         raise ValueError(f"critic must have shape (M, p) with widths or (M, H, d + 2), M = {len(old)}, got {judges.shape}")
     d = old.shape[2] if generator is None else generator[-1]
-    if data.ndim != 2 or data.shape[1] != d or critic[0] != d or critic[-1] != 1:
-        raise ValueError(f"target must have shape (N, {d}) and critic_widths be ({d}, ..., 1), got {data.shape} and {critic}")
+    if data.ndim != 2 or data.shape[1] != d or critic[0] != pack * d or critic[-1] != 1:
+        raise ValueError(
+            f"target must have shape (N, {d}) and critic_widths be ({pack * d}, ..., 1), got {data.shape} and {critic}"
+        )

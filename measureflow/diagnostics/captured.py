@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from measureflow import _validate as check
+from measureflow.diagnostics.clusters import clusters
 from measureflow.diagnostics.paths import generated
 from measureflow.errors import UnsupportedError
 from measureflow.quality import FAIR, mass_by_mode, nearest_modes, quality_radius
-from measureflow.states import Gaussian, State, atoms
+from measureflow.states import Gaussian, Histogram, Law, Particles, State, atoms
 
 if TYPE_CHECKING:
     from measureflow.solution import Solution
 
 ATOMS = 1500
 FEW = 10
-HIGH = 20
-GAP = 1.3
-FEWEST = 3
-LEAST = 0.1
-TRIES = 20
+PRIOR = 4
+NARROW = 1e-3
+LOST = 0.05
+MOST = 0.9
 ROWS = 300
 
 
@@ -83,13 +83,37 @@ class Captured:
 
     @property
     def hops(self) -> int:
-        """How often the heaviest mode changed."""
-        return int(np.count_nonzero(np.diff(np.argmax(self.nearest, axis=1))))
+        """How often the heaviest mode changed in the last half."""
+        return int(np.count_nonzero(np.diff(np.argmax(self.nearest[len(self.nearest) // 2 :], axis=1))))
 
-    def since(self) -> float:
-        """Return the time from which the number of visited modes has been at most what it is at the end."""
-        more = np.flatnonzero(self.visited > self.visited[-1])
+    @property
+    def late(self) -> slice:
+        """The last quarter of the rows."""
+        return slice(len(self.t) - max(len(self.t) // 4, 1), len(self.t))
+
+    @property
+    def quality(self) -> np.ndarray:
+        """Mass within the modes, (r,)."""
+        return np.asarray(self.inside.sum(axis=1))
+
+    @property
+    def come_and_go(self) -> int:
+        """Number of modes that were lost (below 5 % of their weight) and held again, or the other way round, in the last half."""
+        part = self.nearest[len(self.nearest) // 2 :] / self.modes.weights
+        state = np.where(part >= FAIR, 1, np.where(part < LOST, -1, 0))
+        return int(sum(np.count_nonzero(np.diff(column[column != 0])) >= 2 for column in state.T))
+
+    def since(self, most: int) -> float:
+        """Return the time from which the number of visited modes has been at most this."""
+        more = np.flatnonzero(self.visited > most)
         return float(self.t[0] if not len(more) else self.t[min(more[-1] + 1, len(self.t) - 1)])
+
+    def held_since(self) -> float:
+        """Return the time from which every mode has held 20 % of its weight, up to rows that are few."""
+        held = self.fair == len(self.modes)
+        share = np.cumsum(held[::-1])[::-1] / np.arange(len(held), 0, -1)
+        good = np.flatnonzero(held & (share >= MOST))
+        return float(self.t[good[0]] if len(good) else self.t[-1])
 
 
 def given_modes(centres: Any, std: Any) -> Modes | None:
@@ -110,11 +134,12 @@ def given_modes(centres: Any, std: Any) -> Modes | None:
 
 
 def found_modes(target: State | None) -> Modes | None:
-    """Return the clusters of a target's atoms, parts between which gaps are wider than within; None if there are none."""
-    if target is None or isinstance(target, Gaussian):
+    """Return the clusters of a target's atoms, or of samples of a density on cells; None if there are none."""
+    if not isinstance(target, Law) or isinstance(target, Gaussian):
         return None
     try:
-        points, weights = atoms(target)
+        density = isinstance(target, Histogram) and np.count_nonzero(target.masses) > FEW
+        points, weights = atoms(Particles(target.sample(ATOMS, 0)) if density else target)
     except UnsupportedError:
         return None
     held = np.flatnonzero(weights > 0.0)
@@ -127,34 +152,25 @@ def found_modes(target: State | None) -> Modes | None:
     k = int(label.max()) + 1
     shares = np.bincount(label, weights=weights, minlength=k)
     centres = np.stack([np.bincount(label, weights=weights * x, minlength=k) / shares for x in points.T], axis=1)
-    square = np.bincount(label, weights=weights * np.sum((points - centres[label]) ** 2, axis=1), minlength=k) / shares
     d, apart = points.shape[1], _apart(centres)
-    radii = np.sqrt(square / d) * quality_radius(d)
-    return Modes(centres, np.where(radii > 0.02 * apart, np.minimum(radii, 0.5 * apart), 0.25 * apart), shares)
+    radii = _widths(points - centres[label], label, k) * quality_radius(d)
+    return Modes(centres, np.where(radii > NARROW * apart, np.minimum(radii, 0.5 * apart), 0.25 * apart), shares)
+
+
+def _widths(deviations: np.ndarray, label: np.ndarray, k: int) -> np.ndarray:
+    """Return the standard deviations of the clusters, each weighed against that of all as if this were of five points."""
+    squares = np.bincount(label, weights=np.mean(deviations**2, axis=1), minlength=k)
+    freedom = np.bincount(label, minlength=k) - 1
+    pooled = squares.sum() / max(freedom.sum(), 1)
+    return np.asarray(np.sqrt((squares + PRIOR * pooled) / (freedom + PRIOR)))
 
 
 def _clusters(points: np.ndarray) -> np.ndarray | None:
-    """Return the cluster of every point, or None: single linkage, cut at its widest gap; a few points are modes of their own."""
-    from scipy.cluster.hierarchy import fcluster, linkage
-
-    distinct = np.unique(points, axis=0)
+    """Return the cluster of every point, or None; a few points are modes of their own."""
+    distinct, index = np.unique(points, axis=0, return_inverse=True)
     if len(distinct) < 2:
         return None
-    if len(distinct) <= FEW:
-        return np.asarray(np.unique(points, axis=0, return_inverse=True)[1]).ravel()
-    tree = linkage(points, method="single")
-    heights = tree[:, 2]
-    ratios = heights[1:] / np.maximum(heights[:-1], 1e-12 * heights[-1])
-    ratios[: len(ratios) // 2] = 0.0
-    high = points.shape[1] >= HIGH  # where distances within a mode are all alike
-    for cut in np.flatnonzero(ratios > 1.05)[:TRIES] if high else np.argsort(-ratios)[:TRIES]:
-        if ratios[cut] < (1.05 if high else GAP) or heights[cut + 1] < 0.02 * heights[-1]:
-            continue
-        label = np.asarray(fcluster(tree, 0.5 * (heights[cut] + heights[cut + 1]), "distance") - 1)
-        sizes = np.bincount(label)
-        if sizes.min() >= max(FEWEST, LEAST * len(points) / len(sizes)):
-            return label
-    return None
+    return np.asarray(index).ravel() if len(distinct) <= FEW else clusters(points)
 
 
 def _apart(centres: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ class Decay:
 def fitted(t: np.ndarray, s: np.ndarray) -> Decay | None:
     """Return the decay of s (r,) > 0 at times t (r,), on the last half of where it is above rounding; None if there is none."""
     top = float(np.max(s, initial=0.0))
-    if len(t) < FEWEST or not top > 0.0:
+    if len(t) < FEWEST or not 0.0 < top < np.inf:
         return None
     gone = np.flatnonzero(s <= 1e-12 * top)
     if len(gone) and gone[0] > 1 and np.all(s[gone[0] :] <= 1e-12 * top) and s[gone[0] - 2] > 1e-3 * top:

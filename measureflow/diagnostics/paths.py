@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from measureflow.errors import UnsupportedError
-from measureflow.games import GAN
+from measureflow.games import GAN, Game, Generated, Generator
 from measureflow.states import Law, Particles, State, atoms
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def target_of(problem: Any) -> State | None:
     held = getattr(problem, "target", None)
     if isinstance(held, Law):
         return held
-    inner = [getattr(problem, "game", None), *tuple(getattr(problem, "energies", ()) or ())]
+    inner = [getattr(problem, "game", None), getattr(problem, "energy", None), *tuple(getattr(problem, "energies", ()) or ())]
     if hasattr(problem, "terms") and callable(problem.terms):
         inner += [term for _, term in problem.terms() if term is not problem]
     found = (target_of(part) for part in inner if part is not None)
@@ -88,10 +88,19 @@ def gan_of(problem: Any) -> GAN | None:
 
 def generated(problem: Any, state: State) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the points (n, d) and weights (n,) that the first player stands for; None if it is no law of atoms."""
-    gan = gan_of(problem)
+    generator = _generator_of(problem)
     try:
-        if gan is not None and gan.generator is not None:
-            return gan.generator.points(state)
+        if generator is not None:
+            return generator.points(state)
         return atoms(state) if isinstance(state, Law) else None
     except UnsupportedError:
         return None
+
+
+def _generator_of(problem: Any) -> Generator | None:
+    """Return the network through which the first player generates a law; None: its state is the law."""
+    gan = gan_of(problem)
+    if gan is not None:
+        return gan.generator
+    first = problem.energies[0] if isinstance(problem, Game) else problem
+    return first.generator if isinstance(first, Generated) else None

@@ -11,15 +11,18 @@ import numpy as np
 from measureflow.diagnostics.paths import gan_of
 from measureflow.energies import MMD, EnergyDistance, Quadratic
 from measureflow.errors import UnsupportedError
-from measureflow.games import GAN, AbstractGame, DiracGAN, Game, Regularised, Ridge, Unrolled
-from measureflow.schemes import JKO, VIM
-from measureflow.states import Particles, State, Vector
+from measureflow.games import GAN, AbstractGame, DiracGAN, Game, NeuronCritic, Regularised, Ridge, Unrolled
+from measureflow.games.penalties import Penalty
+from measureflow.metrics import FisherRao, WassersteinFisherRao
+from measureflow.schemes import JKO, VIM, Explicit, Projected
+from measureflow.states import Law, Particles, State, Vector, atoms
 
 if TYPE_CHECKING:
     from measureflow.solution import Solution
 
 POWER_STEPS = 8
 HALF = 1e-4
+SLOWEST = 100.0
 
 
 @final
@@ -31,7 +34,7 @@ class Suggestion:
     ----------
     name : str
         "ridge", "critic speed", "unrolled", "scheme", "tau", "generator", "features", "kernel", "midpoint",
-        "batch", "time", "average".
+        "batch", "time", "average", "loss", "metric", "critic".
     words : str
         Why, in a sentence.
     call : str
@@ -69,15 +72,7 @@ def with_ridge(problem: Any, beta: float) -> AbstractGame | None:
     """Return a game in which the critic pays (beta/2)|c|^2 instead of its ridge; None where that is not to be had."""
     if isinstance(problem, GAN):
         others = [p for p in problem.penalties if not isinstance(p, Ridge)]
-        return GAN(
-            problem.target,
-            problem.loss,
-            critic=problem.critic,
-            generator=problem.generator,
-            penalty=[*others, Ridge(beta)],
-            pack=problem.pack,
-            instance_noise=problem.instance_noise,
-        )
+        return _with(problem, problem.loss, [*others, Ridge(beta)])
     if isinstance(problem, DiracGAN):
         kept = {k: getattr(problem, k) for k in ("clip", "gradient_penalty", "instance_noise", "consensus")}
         kept["gradient_penalty"] = None  # its kink keeps the game turning
@@ -87,12 +82,25 @@ def with_ridge(problem: Any, beta: float) -> AbstractGame | None:
     return None
 
 
-def coupling(sol: Solution) -> float | None:
-    """Return L = |d_x d_y J|, the largest rate at which one player's velocity changes with the other's state, at the last row.
+def _with(gan: GAN, loss: Any, penalties: list[Penalty]) -> GAN:
+    """Return a GAN with another loss and other penalties."""
+    return GAN(
+        gan.target,
+        loss,
+        critic=gan.critic,
+        generator=gan.generator,
+        penalty=penalties,
+        pack=gan.pack,
+        instance_noise=gan.instance_noise,
+    )
+
+
+def coupling(sol: Solution, row: int = -1) -> float | None:
+    """Return L = |d_x d_y J|, the largest rate at which one player's velocity changes with the other's state, at a row.
 
     By power iteration with central differences of gradients; for zero-sum games of `Particles` and `Vector` (theory, 1 (ML)).
     """
-    game, states = sol.players.game, sol.row(-1)
+    game, states = sol.players.game, sol.row(row)
     if game.players != 2 or not all(isinstance(x, (Particles, Vector)) for x in states):
         return None
     x, y = states
@@ -221,19 +229,99 @@ def wider_kernel(problem: Any, gap: float) -> list[Suggestion]:
     return [Suggestion("kernel", words, "mf.energies.EnergyDistance(target)", gap, {"problem": EnergyDistance(target)})]
 
 
-def against_collapse(sol: Solution, evidence: dict[str, float], few_atoms: bool, modes: int) -> list[Suggestion]:
-    """Return what keeps a generator from collapse: a law, a ridge, and a critic that is fast enough (theory, 8, D9)."""
-    found = [law_generator(modes)] if few_atoms else []
-    problem, speeds = sol.players.game, sol.players.speeds
-    if gan_of(problem) is None or len(speeds) != 2:
-        return found
+def other_critic(sol: Solution) -> list[Suggestion]:
+    """Return a critic or a kernel that sees every difference."""
+    if sol.scheme is None:
+        return []
+    gan = gan_of(sol.players.game)
+    if gan is not None and not gan.critic.linear:
+        return [_damped(sol, gan)]
+    words = (
+        "Features that vanish on the difference, or are flat where the atoms are, do not pull; a characteristic kernel of long "
+        "range or a critic of neurons does (theory, 7.2)."
+    )
+    call = "critic=mf.games.NeuronCritic() or mf.energies.EnergyDistance(target)"
+    return [Suggestion("features", words, call)]
+
+
+def sharper_kernel(problem: Any, sol: Solution) -> list[Suggestion]:
+    """Return a kernel that sees fine differences, for flows of an MMD whose kernel is too wide for the modes."""
+    energy = problem.energies[0] if isinstance(problem, Game) and problem.players == 1 else None
+    if not isinstance(energy, MMD):
+        return []
+    tau = min(_step(sol), 0.1 * float(np.sqrt(_square(energy.target) / energy.target.dim)))
+    words = (
+        "The kernel is too wide for the modes, or too narrow to pull from one to the next; -|x - y| has no scale, and takes "
+        f"steps of a tenth of the spread, {tau:.4g} (theory, S9)."
+    )
+    cure = {"problem": EnergyDistance(energy.target), "tau": tau}
+    return [Suggestion("kernel", words, f"mf.energies.EnergyDistance(target), tau={tau:.4g}", tau, cure)]
+
+
+def with_transport(sol: Solution) -> list[Suggestion]:
+    """Return the metric in which mass moves, for flows in which it only grows and shrinks where it is (theory, 8)."""
+    if sol.scheme is None or not isinstance(sol.players.metrics[0], FisherRao) or not isinstance(sol.row(-1)[0], Particles):
+        return []
+    words = "Masses that only grow and shrink cannot revive a mode without mass; with transport atoms move there (theory, 8)."
+    call = "metric=mf.WassersteinFisherRao()"
+    change: dict[str, Any] = {"metric": WassersteinFisherRao()}
+    energy = sol.players.game.energies[0] if isinstance(sol.players.game, Game) else None
+    if isinstance(energy, MMD) and not isinstance(energy, EnergyDistance):
+        call += ", problem=mf.energies.EnergyDistance(target)"
+        change |= {"problem": EnergyDistance(energy.target)}
+    return [Suggestion("metric", words, call, None, change)]
+
+
+def longer(sol: Solution) -> Suggestion:
+    """Return twice the time."""
+    end = float(sol.t[0]) + 2.0 * float(sol.t[-1] - sol.t[0])
+    words = f"The run is too short to tell: go on to t = {end:.4g}."
+    return Suggestion("time", words, f"t_span={end:.4g}", end, {"t_span": (float(sol.t[0]), end)})
+
+
+def smaller_step(sol: Solution) -> Suggestion:
+    """Return a quarter of the step, which tells a flow that blows up from steps that do."""
+    tau = 0.25 * _step(sol)
+    words = "A smaller step tells whether the flow itself ends there, or its steps are unstable (theory, D7)."
+    return Suggestion("tau", words, f"tau={tau:.4g}", tau, {"tau": tau})
+
+
+def stable_step(sol: Solution, evidence: dict[str, float]) -> list[Suggestion]:
+    """Return a step that is small beside the time 1/(L sqrt(eta)) in which the players turn, L as at the start."""
+    if sol.scheme is None:
+        return []
+    strength, speeds = _coupling_or_none(sol, 0), sol.players.speeds
+    if not strength or len(speeds) != 2:
+        return [smaller_step(sol)]
+    turn = 1.0 / (strength * float(np.sqrt(speeds[0] * speeds[1])))
+    tau = min(0.2 * turn, 0.25 * _step(sol))
+    evidence["coupling L"] = strength
+    words = (
+        f"The players turn about each other in a time of 1/(L sqrt(eta)) = {turn:.4g} (L = {strength:.4g} the coupling at the "
+        "start); take a step well below it (theory, D7)."
+    )
+    return [Suggestion("tau", words, f"tau={tau:.4g}", tau, {"tau": tau})]
+
+
+def _coupling_or_none(sol: Solution, row: int) -> float | None:
     try:
-        strength = coupling(sol)
+        found = coupling(sol, row)
     except (ValueError, UnsupportedError):
-        strength = None
+        return None
+    return found if found is not None and np.isfinite(found) else None
+
+
+def against_collapse(sol: Solution, evidence: dict[str, float], few_atoms: bool, modes: int) -> list[Suggestion]:
+    """Return what keeps a generator from collapse: a law, a loss that damps, a ridge, a fast enough critic (theory, 8, D9)."""
+    found = [law_generator(modes)] if few_atoms else []
+    gan, speeds = gan_of(sol.players.game), sol.players.speeds
+    if gan is None or len(speeds) != 2:
+        return found
+    if not gan.critic.linear:
+        return [*found, _damped(sol, gan)]
+    strength, beta, ratio = _coupling_or_none(sol, -1), ridge_of(gan), speeds[1] / speeds[0]
     if not strength:
         return found
-    ratio, beta = speeds[1] / speeds[0], ridge_of(problem)
     needed = 2.0 * strength / np.sqrt(ratio)
     evidence |= {"coupling L": strength, "critic speed eta": ratio, "ridge beta": beta, "ridge without rotation": needed}
     if beta < needed:
@@ -241,14 +329,44 @@ def against_collapse(sol: Solution, evidence: dict[str, float], few_atoms: bool,
             f"The critic swings as beta sqrt(eta) < 2 L = {2.0 * strength:.4g} (L the coupling): take beta = {needed:.4g} "
             "(theory, 8, D9)."
         )
-        game = with_ridge(problem, needed)
-        found.append(Suggestion("ridge", words, _ridge_call(problem, needed), needed, {} if game is None else {"problem": game}))
-    if beta > 0.0:
-        eta = 4.0 * (strength / beta) ** 2
+        game = with_ridge(sol.players.game, needed)
+        change = {} if game is None else {"problem": game}
+        found.append(Suggestion("ridge", words, _ridge_call(sol.players.game, needed), needed, change))
+    eta = 4.0 * (strength / beta) ** 2 if beta > 0.0 else np.inf
+    if ratio < eta <= SLOWEST * ratio:
         evidence["critic speed without rotation"] = eta
-        if ratio < eta:
-            found.append(_faster_critic(sol, strength, beta, eta))
+        found.append(_faster_critic(sol, strength, beta, eta))
     return found
+
+
+def _damped(sol: Solution, gan: GAN) -> Suggestion:
+    """Return the least-squares loss with players in turn and a critic that answers in a step, for critics of neurons."""
+    if not isinstance(gan.critic, NeuronCritic):
+        words = (
+            'A law of neurons as critic, with the loss "least squares", damps the game; networks with weights in R^p need not.'
+        )
+        call = 'mf.games.GAN(target, "least squares", critic=mf.games.NeuronCritic()), as mf.modes.train_dual_network does'
+        return Suggestion("critic", words, call)
+    tau = 0.03 * _square(gan.target)
+    span = (float(sol.t[0]), float(sol.t[0]) + 700.0 * tau)
+    words = (
+        'The loss "least squares" damps a critic of neurons, whose ridge would let them die; let players move in turn, the '
+        f"generator by steps of 0.03 E|y - Ey|^2 = {tau:.4g} and the critic by steps of 1 (theory, 7.2, 8)."
+    )
+    game = _with(gan, "least squares", [p for p in gan.penalties if not isinstance(p, Ridge)])
+    law = gan.generator is None
+    scheme = Explicit("alternating") if law else Projected("explicit", 10, rows=128, coupling="alternating", seed=0)
+    name = 'mf.Explicit("alternating")' if law else 'mf.Projected("explicit", 10, rows=128, coupling="alternating", seed=0)'
+    speeds = (1.0, 1.0 / tau)
+    call = f'mf.games.GAN(target, "least squares", ...), tau={tau:.4g}, speeds=(1, {speeds[1]:.4g}), scheme={name}'
+    change = {"problem": game, "tau": tau, "speeds": speeds, "t_span": span, "scheme": scheme}
+    return Suggestion("loss", words, call, tau, change)
+
+
+def _square(law: Law) -> float:
+    """Return E|y - Ey|^2 of a law of atoms."""
+    points, weights = atoms(law)
+    return float(weights @ np.sum((points - weights @ points) ** 2, axis=1))
 
 
 def _faster_critic(sol: Solution, strength: float, beta: float, eta: float) -> Suggestion:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from measureflow.diagnostics.captured import Captured, captured, found_modes
+from measureflow.diagnostics.conserved import invariants
 from measureflow.diagnostics.decay import Decay, fitted
 from measureflow.diagnostics.linearisation import linearise
 from measureflow.diagnostics.paths import Path, gan_of, generated, path, target_of
 from measureflow.diagnostics.rotation import Rotation, rotation
-from measureflow.metrics import Wasserstein, distance
+from measureflow.metrics import FisherRao, Wasserstein, distance
 from measureflow.states import Gaussian, Histogram, Law, Particles, Vector, atoms
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ SETTLED = 0.01
 FAR = 0.1
 SMALL = 40
 COMPARED = 500
+GAPS = 25
+BOUNDS = 1e40
+FALLING = 0.7
 
 
 @final
@@ -33,7 +38,7 @@ class Seen:
         self.evidence: dict[str, float] = {}
         self.path: Path = path(sol)
         table = np.reshape(sol.speeds, (len(sol), -1))
-        self.speed = np.sqrt(np.sum(table**2 / np.asarray(sol.players.speeds), axis=1))
+        self.speed = np.linalg.norm(table / np.sqrt(sol.players.speeds), axis=1)
         self.decay: Decay | None = fitted(sol.t, self.speed)
         self.target = None if self.problem is None else target_of(self.problem)
         modes = found_modes(self.target) if given is None else given
@@ -60,6 +65,12 @@ class Seen:
             return linearise(self.sol, at, step, None, 1e-3)
         except (ValueError, TypeError, np.linalg.LinAlgError):
             return None
+
+    @property
+    def beyond(self) -> float | None:
+        """Decimal logarithm of the largest coordinate, if it has grown by more than 1e40; None else."""
+        sizes = np.abs(self.path.joint).max(axis=1)
+        return float(np.log10(sizes[-1])) if sizes[-1] > BOUNDS * max(float(sizes[0]), 1.0) else None
 
     @property
     def length(self) -> float:
@@ -105,13 +116,73 @@ class Seen:
             spread = float(np.sqrt(np.trace(target.cov)))
             return (distance(state, target), spread) if isinstance(state, Gaussian) else (None, spread)
         points = generated(self.problem, state)
-        goal = atoms(_spread_out(target))  # type: ignore[arg-type]
+        alike = isinstance(state, Histogram) and isinstance(target, Histogram)
+        goal = atoms(target if alike else _spread_out(target))  # type: ignore[arg-type]
         spread = deviation(*goal)
         if points is None or points[0].shape[1] != goal[0].shape[1]:
             return None, spread
         a, b = (_thinned(*law) for law in (points, goal))
         size = max(spread, 1e-12 + float(np.abs(goal[0]).max()) if spread == 0.0 else spread)
         return distance(a, b, Wasserstein()), size
+
+    @cached_property
+    def _gaps(self) -> tuple[np.ndarray, np.ndarray]:
+        """Times and sliced W2 to the target at up to 25 rows, none if that cannot be told."""
+        goal = None if self.target is None or isinstance(self.target, Gaussian) else atoms(self.target)
+        rows = np.unique(np.linspace(0, len(self.sol) - 1, GAPS).round().astype(int))
+        laws = [] if goal is None else [generated(self.problem, self.sol.row(int(k))[0]) for k in rows]
+        if goal is None or any(law is None or law[0].shape[1] != goal[0].shape[1] for law in laws):
+            return np.zeros(0), np.zeros(0)
+        sliced, far = Wasserstein(method="sliced", projections=40), _thinned(*goal)
+        metric = Wasserstein() if far.dim == 1 else sliced
+        return self.sol.t[rows], np.array([distance(_thinned(*law), far, metric) for law in laws if law is not None])
+
+    @property
+    def gap_times(self) -> np.ndarray:
+        """Times of `gaps`."""
+        return self._gaps[0]
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """Sliced W2 to the target at up to 25 rows (W2 on the line); empty if that cannot be told."""
+        return self._gaps[1]
+
+    @property
+    def gap_name(self) -> str:
+        """Which distance `gaps` are."""
+        return "W2" if isinstance(self.target, Law) and self.target.dim == 1 else "sliced W2"
+
+    @property
+    def linear_critic(self) -> bool:
+        """Whether the problem is a GAN whose critic is linear in its features."""
+        gan = gan_of(self.problem)
+        return gan is not None and gan.critic.linear
+
+    @property
+    def falls(self) -> bool:
+        """Whether the distance to the target still falls by 7 % in the last quarter, and mostly in the last half of the run."""
+        n, late = len(self.gaps), self.gaps[len(self.gaps) // 2 :]
+        if n < 5 or np.mean(np.diff(late) < 0.0) < FALLING:
+            return False
+        return float(np.median(late[-max(n // 5, 1) :])) < 0.93 * float(np.median(self.gaps[n // 2 : -n // 4]))
+
+    @property
+    def spread(self) -> float | None:
+        """Root mean square distance of the target's points from their mean; None if it is no law of atoms."""
+        return None if self.target is None or isinstance(self.target, Gaussian) else deviation(*atoms(self.target))
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the first player's atoms stay, so that only their masses move."""
+        return isinstance(self.sol.row(-1)[0], Histogram) or isinstance(self.sol.players.metrics[0], FisherRao)
+
+    @property
+    def smoothness(self) -> float:
+        """Median cosine of the angle between one move and the next, in the last half: 1 on smooth curves."""
+        moves = np.diff(self.path.players[0][len(self.path.t) // 2 :], axis=0)
+        sizes = np.linalg.norm(moves, axis=1)
+        cosines = np.sum(moves[1:] * moves[:-1], axis=1) / np.maximum(sizes[1:] * sizes[:-1], 1e-300)
+        return float(np.median(cosines)) if len(cosines) else 1.0
 
     def features(self) -> tuple[float, float] | None:
         """Return |E_mu phi - E_target phi| of a critic linear in its features at the last row, and the features' own size."""
@@ -143,6 +214,15 @@ class Seen:
             if rates[-1] is not None:
                 self.evidence[name] = rates[-1]
         return rates[0], rates[1]
+
+    def conserved(self) -> str | None:
+        """Return the name of an invariant of the flow that its steps changed by more than 1 %; None if there is none."""
+        if self.problem is None:
+            return None
+        for name, values in invariants(self.sol, False).items():
+            if np.all(np.isfinite(values)) and abs(values[-1] - values[0]) > 0.01 * abs(values[0]):
+                return name
+        return None
 
     def _centre(self, centre: np.ndarray) -> Any:
         """Return the states at the centre of a rotation, for players that are `Vector` or `Particles`."""

@@ -122,6 +122,13 @@ def test_pull_is_the_gradient_in_the_chart(metric, size):
         assert_allclose(chart.inner(slope, move), numerical, atol=1e-8)
 
 
+@pytest.mark.parametrize("metric", METRICS + LIMITS)
+def test_pull_at_the_atoms_is_that_of_all_other_places(metric):
+    law = cloud()
+    chart, rows = metric.chart(law), metric.differential(ENERGIES["mmd"], law)
+    assert_allclose(chart.pull(chart.origin, rows), chart.pull(chart.origin.copy(), rows), rtol=1e-13, atol=1e-15)
+
+
 def test_too_long_steps_have_no_state():
     chart = WFR.chart(cloud())
     for column, length in ((0, 9.0), (2, 9.0), (1, np.inf)):

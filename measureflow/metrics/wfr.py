@@ -79,8 +79,10 @@ class _AtomChart(Chart):
         return self.base.replace(points).with_weights(self._weights * (arc.along**2 + arc.across**2))
 
     def pull(self, z: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        arc, w = self._arc(z), self._weights
-        slope, phi = gradient[:, :-1], gradient[:, -1]
+        w, slope, phi = self._weights, gradient[:, :-1], gradient[:, -1]
+        if z is self.origin:
+            return np.column_stack([self.transport * slope, self.reaction * (phi - float(w @ phi))])
+        arc = self._arc(z)
         square = arc.along**2 + arc.across**2
         phi = phi - float(w @ (square * phi)) / float(w @ square)
         moved = arc.ratio * arc.shift  # across, with its direction, over kappa

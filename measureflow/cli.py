@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.set_defaults(run_command=_verify)
     modes = commands.add_parser(
         "modes",
-        help="mode coverage: flows of particles beside the published table",
+        help="mode coverage: flows of particles and of networks, beside the published table",
         description="Run methods on targets made of modes over several seeds; print modes, high quality, reverse KL and cost, "
         "beside the published rows. Exit status 0 whatever was reached.",
     )

@@ -1,4 +1,4 @@
-"""The pictures of mode-collapse.md, which `python notes/mode_collapse.py` writes, and its tables, which `... NAME` prints."""
+"""The pictures of mode-collapse.md, which `python notes/mode_collapse.py` writes, and the tables that it prints."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from measureflow import modes
 from measureflow.look import canvas
 from measureflow.modes.phase_ring import train
+from measureflow.modes.pictures import mitigation_picture
 from measureflow.states.draw import COLORS, FONT, tidy
 
 HERE = Path(__file__).parent
@@ -63,10 +64,18 @@ def rotating_wave() -> Any:
     return diagram.plot(diagram.threshold())
 
 
+def mitigations() -> Any:
+    """Measure all mitigations, print their table, and draw how far measured numbers are from predicted ones."""
+    rows = modes.mitigations()
+    print(modes.mitigation_table(rows))
+    return mitigation_picture(rows)
+
+
 PICTURES: dict[str, Callable[[], Any]] = {
     "collapse-and-cure": collapse_and_cure,
     "phase-diagram": phase_diagram,
     "rotating-wave-diagram": rotating_wave,
+    "mitigations": mitigations,
 }
 
 
@@ -104,8 +113,6 @@ def main(wanted: list[str]) -> None:
     """Write the pictures and the animation, or print a table."""
     if wanted == ["networks"]:
         print("\n".join(networks()))
-    elif wanted == ["mitigations"]:
-        print(modes.mitigation_table(modes.mitigations()))
     else:
         for name in wanted or PICTURES:
             PICTURES[name]().savefig(HERE / f"{name}.png", dpi=DPI)

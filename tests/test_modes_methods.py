@@ -1,10 +1,15 @@
 """Methods on targets made of modes: laws that cover, stay, and do not depend on scale; the table and the command."""
 
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pytest
 
+import measureflow as mf
 from measureflow import cli, modes
-from measureflow.modes import laws, methods, table
+from measureflow.modes import kernel_critics, laws, methods, table
 from measureflow.modes.published import PUBLISHED, published
 from measureflow.modes.run import Run
 
@@ -50,6 +55,84 @@ def test_a_slow_critic_loses_modes() -> None:
     slow = laws.neuron_flow(modes.grid(), 0, critic_step=0.02, steps=80)
     assert slow.final.fair_modes < 20
     assert not slow.covers
+
+
+# critics in kernel spaces -------------------------------------------------------------------------------------------
+
+
+def test_the_distance_kernel_is_that_of_the_energy_distance() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((7, 2)), rng.standard_normal((9, 2)) + 1.0
+    kernel, points = kernel_critics.DistanceKernel(), np.vstack([x, y])
+    gap = np.concatenate([np.full(7, 1.0 / 7.0), np.full(9, -1.0 / 9.0)])
+    values, slopes = kernel.integrate(points, points, gap)
+    known = mf.energies.EnergyDistance(mf.Particles(y)).value(mf.Particles(x))
+    assert 0.5 * gap @ values == pytest.approx(known, rel=1e-12)
+    h = 1e-6 * np.array([1.0, 0.0])
+    ends = [kernel.integrate(x[:1] + sign * h, points, gap)[0][0] for sign in (1.0, -1.0)]
+    assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(slopes[0, 0], rel=1e-5)
+    matrix = np.stack([kernel.integrate(points, points[j : j + 1], np.ones(1))[0] for j in range(16)])
+    assert np.linalg.eigvalsh(matrix).min() > 0.0
+
+
+@pytest.mark.parametrize("kernel", ["laplace", "energy", "gaussian"])
+def test_kernel_critics_cover_a_ring(kernel: str) -> None:
+    run = modes.kernel_flow(modes.ring(4, std=0.05), 1, kernel=kernel, particles=200, centres=120, steps=250)
+    assert run.final.fair_modes == 4
+    assert run.final.high_quality > 0.8 or kernel == "gaussian", "only kernels with a kink have all scales"
+    assert run.evaluations == 250 and run.method == f"kernel-{kernel}"
+
+
+def test_centres_among_the_data_alone_leave_strays() -> None:
+    held = [
+        modes.kernel_flow(modes.grid(3), 0, kernel="energy", wide=wide, particles=300, centres=150, steps=150).final.high_quality
+        for wide in (0.0, 0.5)
+    ]
+    assert held[0] < held[1] - 0.1
+
+
+def test_half_of_the_centres_are_data() -> None:
+    data = modes.ring().sample(100, 0)
+    centres = kernel_critics.centres_of(data, 60, 0)
+    assert centres.shape == (60, 2)
+    assert sum(bool(np.any(np.all(row == data, axis=1))) for row in centres) == 30
+
+
+def test_random_features_have_the_slopes_of_their_values() -> None:
+    critic = kernel_critics.random_features(modes.ring().sample(50, 0), 20, 0)
+    state, x = mf.Vector(np.random.default_rng(0).standard_normal(20)), np.random.default_rng(1).standard_normal((5, 2))
+    slopes = critic.values_and_slopes(state, x)[1]
+    h = np.array([0.0, 1e-6])
+    assert (critic.values(state, x + h) - critic.values(state, x - h)) / 2e-6 == pytest.approx(slopes[:, 1], rel=1e-5)
+
+
+def test_few_features_do_not_see_a_grid() -> None:
+    run = modes.feature_flow(modes.grid(), 0, features=50, particles=300, steps=60)
+    assert run.final.fair_modes < 15
+    assert not run.covers
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kernel": "cubic"}, "kernel"),
+        ({"ridge": -1.0}, "ridge"),
+        ({"particles": 1}, "particles"),
+        ({"centres": 0}, "centres"),
+        ({"wide": 1.5}, "wide"),
+        ({"steps": 0}, "steps"),
+        ({"rows": 0}, "rows"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_bad_arguments_of_kernel_critics_are_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        modes.kernel_flow(modes.ring(), **arguments)
+    with pytest.raises(ValueError, match="features"):
+        modes.feature_flow(modes.ring(), features=0)
+
+
+# single flows, names, and the table ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["sliced", "transport"])
@@ -121,7 +204,7 @@ def test_data_at_one_point_have_no_scale() -> None:
 
 
 def test_published_rows_are_those_of_the_papers() -> None:
-    assert len(PUBLISHED) == 16
+    assert len(PUBLISHED) == 34
     assert {row.source for row in published("grid")} == {"VEEGAN 2017, Table 1", "PacGAN 2018, Table 1"}
     assert max(row.modes for row in published("grid")) == 24.8
 
@@ -133,6 +216,27 @@ def test_the_command_prints_both_tables(capsys: pytest.CaptureFixture[str]) -> N
     assert "PacGAN 2018, Table 1" in out
     assert "another architecture" in out
     assert "+-" in out
+
+
+def test_every_method_makes_what_the_table_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each method's short run, by the name of its own: particles and networks alike."""
+    for name, entry in methods.METHODS.items():
+        run = entry.flow(modes.ring(3, std=0.1), 1, **entry.short)
+        assert run.method == name and run.seed == 1 and run.evaluations >= 1
+        assert len(run.coverages) == len(run.t) and run.final.modes <= 3
+        assert set(entry.covers) <= set(methods.PLANE) <= set(modes.TARGETS)
+    short = methods.METHODS["network"]
+    monkeypatch.setitem(methods.METHODS, "network", replace(short, flow=partial(short.flow, **short.short)))
+    found = table.measure("ring", "network", 0)
+    assert found.method == "network" and found.evaluations == 1 and not found.covers
+    assert "network" in table.table([found]) and "fresh latent points" in table.NOTE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, entry in methods.METHODS.items() if entry.covers and "network" not in name])
+def test_methods_cover_what_they_are_said_to(name: str) -> None:
+    for target in methods.METHODS[name].covers:
+        assert table.measure(target, name, 100).covers, target
 
 
 def test_the_command_names_bad_input(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,8 @@ import measureflow as mf
 from measureflow import energies as e
 from measureflow import games as g
 from measureflow.games.tangent import Tangent, activated, slope
-from measureflow.modes.networks import linear_start, principal_map, train_dual_network, train_network
+from measureflow.modes.generators import linear_start, principal_map
+from measureflow.modes.networks import train_by_gradients, train_dual_network, train_network
 from measureflow.modes.targets import mixture, ring, uneven
 from measureflow.schemes.projected import gauss_newton
 
@@ -179,8 +180,10 @@ def test_a_small_network_covers_a_ring() -> None:
     run = train_network(target, 1, widths=(32, 32), samples=200, t=2.5, passes=100, rows=40)
     found = run.cover()
     assert found.modes == found.fair_modes == 5 and found.high_quality > 0.6
-    assert len(run.coverage) == len(run.solution.t) and run.coverage[-1].high_quality == found.high_quality
-    assert run.coverage[0].high_quality < 0.3
+    assert len(run.coverages) == len(run.solution.t) and run.final.high_quality == found.high_quality
+    assert run.coverages[0].high_quality < 0.3
+    assert run.evaluations == run.solution.info["steps"] == 5 and run.cpu_seconds > 0.0
+    assert not run.stable and run.average.fair_modes > 4.0
     assert run.sample(7, 0).shape == (7, 2) and np.array_equal(run.sample(7, 0), run.sample(7, 0))
     assert run.solution.energies[-1] < 0.05 * run.solution.energies[0]
     assert "NetworkRun" in repr(run)
@@ -191,6 +194,23 @@ def test_the_dual_flow_of_a_small_network_covers_a_ring() -> None:
     run = train_dual_network(ring(5, std=0.05), 1, **settings)  # type: ignore[arg-type]
     assert run.cover().fair_modes == 5 and run.cover().high_quality > 0.5
     assert run.cover(step=0).high_quality < 0.3 and len(run.solution.t) == 11
+
+
+def test_gradient_steps_of_a_small_network_do_not_cover_a_ring() -> None:
+    run, again = (
+        train_by_gradients(ring(5, std=0.05), 1, widths=(16, 16), samples=200, batch=100, steps=100, rows=4) for _ in range(2)
+    )
+    assert run.final.fair_modes < 5 and run.final.high_quality < 0.5
+    assert len(run.coverages) == 5 and not run.good.any()
+    assert np.array_equal(run.sample(20, 3), again.sample(20, 3))
+
+
+def test_coverage_is_measured_at_fresh_latent_points() -> None:
+    run = train_network(ring(5, std=0.05), 1, widths=(16, 16), samples=50, t=1.0, passes=10, rows=20)
+    pushed = run.mean + run.scale * run.generator.points(run.solution.states[-1])[0]
+    fresh = run.sample(2500, 0)
+    assert not set(map(tuple, pushed)) & set(map(tuple, fresh))
+    assert run.cover(0).n == 2500
 
 
 def test_scale_and_place_of_a_target_do_not_matter() -> None:
@@ -224,6 +244,21 @@ def test_other_critics() -> None:
 def test_bad_arguments(name: str, settings: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError), match=rf"\b{name}\b"):
         train_network(ring(), **{"samples": 4, **settings})
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("batch", {"batch": 0}),
+        ("steps", {"steps": 0}),
+        ("step", {"step": 0.0}),
+        ("loss", {"loss": "none"}),
+        ("rows", {"rows": 0}),
+    ],
+)
+def test_bad_arguments_of_gradient_training(name: str, settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"\b{name}\b"):
+        train_by_gradients(ring(), **{"samples": 4, **settings})
 
 
 def test_a_target_is_needed() -> None:

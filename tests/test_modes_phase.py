@@ -8,10 +8,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import measureflow as mf
 from measureflow import problems
-from measureflow.modes import grid
+from measureflow.modes import grid, phase_ring
 from measureflow.modes.mitigations import MITIGATIONS, Mitigation, mitigation_table, mitigations
-from measureflow.modes.phase import DIAGRAMS, Threshold, phase_diagram
+from measureflow.modes.phase import DIAGRAMS, PhaseDiagram, Threshold, phase_diagram
+from measureflow.modes.phase_axes import AXES
 from measureflow.modes.phase_models import eigenvalues
+from measureflow.modes.phase_panels import phase_panels
 from measureflow.modes.phase_ring import predicted, train
 from measureflow.modes.pictures import mitigation_picture
 from measureflow.modes.side_by_side import side_by_side
@@ -76,6 +78,66 @@ def test_a_member_of_a_diagram_is_a_run_of_its_own():
     _, many = train(np.array([1.0, 4.0]), np.array([0.1, 0.3]), **settings)
     _, one = train(np.array([4.0]), np.array([0.3]), **settings)
     assert_array_equal(many.generator[-1, 1], one.generator[-1, 0])
+
+
+SMALL = {"n": 30, "width": 20, "steps": 24, "seed": 2}
+
+
+@pytest.mark.parametrize(
+    ("axes", "x", "y"),
+    [
+        (("speed", "noise"), [0.5, 2.0], [0.0, 0.2]),
+        (("packing", "ridge"), [1, 2], [0.1, 0.5]),
+        (("unrolling", "speed"), [0, 2], [0.5, 2.0]),
+        (("batch", "critic_steps"), [4, 16], [1, 3]),
+        (("noise", "coupling"), [0.0, 0.3], ["alternating", "extragradient"]),
+    ],
+)
+def test_any_two_settings_are_axes(axes, x, y):
+    diagram = phase_diagram("training", x, y, axes=axes, **SMALL)
+    own = {name: values[1] for name, values in zip(axes, (x, y), strict=True)}
+    _, alone = train(**SMALL, **own)
+    found = phase_ring._judged(diagram_target(), alone, 0)
+    assert diagram.status[1, 1] == str(found[1])
+    assert [diagram.values[name][1, 1] for name in ("value", "change", "move")] == [found[0][k] for k in (0, 4, 5)]
+    assert diagram.settings["axes"] == axes and diagram.predicted is None
+    assert [diagram.model.x, diagram.model.y] == [AXES[name].label for name in axes]
+    assert diagram.plot().axes[0].get_ylabel() == diagram.model.y
+
+
+def diagram_target():
+    return phase_ring._data(None, 30, 2)[0]
+
+
+def test_thresholds_of_noise_and_of_whole_numbers():
+    names = phase_diagram("training", [1.0], None, axes=("speed", "coupling"), **SMALL)
+    assert names.y.tolist() == ["simultaneous", "alternating", "extragradient"]
+    with pytest.raises(ValueError, match="over names has no threshold"):
+        names.threshold()
+
+    def turned(axes, y, calm):
+        values = {"calm": np.array(calm)[:, None]}
+        return PhaseDiagram("training", np.array([1.0]), np.array(y), values, np.array(calm)[:, None].astype(str), {"axes": axes})
+
+    assert turned(("speed", "noise"), [0.0, 0.2], [False, True]).threshold(0).measured[0] == pytest.approx(0.1)
+    whole = turned(("speed", "batch"), [4.0, 16.0], [False, True])
+    assert whole.threshold(5).measured[0] == pytest.approx(8.0)  # no runs: brackets of whole numbers stay
+
+
+def test_panels_are_diagrams_side_by_side():
+    panels = phase_panels("coupling", ["simultaneous", "alternating"], "training", [0.5, 2.0], [0.1, 0.5], **SMALL)
+    one = phase_diagram("training", [0.5, 2.0], [0.1, 0.5], coupling="alternating", **SMALL)
+    assert_array_equal(panels["alternating"].values["value"], one.values["value"])
+    assert repr(panels) == "PhasePanels(coupling = simultaneous, alternating: 2 x 2 each)"
+    assert [axes.get_title() for axes in panels.plot().axes[:2]] == ["simultaneous", "alternating"]
+
+
+def test_packing_stops_rotations():
+    settings = {"n": 150, "width": 100, "steps": 480, "seed": 1, "speed": 0.3, "ridge": 0.02}
+    diagram = phase_diagram(
+        "training", [1, 3], [0.3], axes=("packing", "speed"), **{k: settings[k] for k in settings if k != "speed"}
+    )
+    assert diagram.status[0].tolist()[0] == "rotates" and diagram.status[0, 1] in ("covers", "blurred")
 
 
 def test_a_ridge_on_outputs_leaves_the_features():
@@ -158,6 +220,20 @@ def test_the_table_marks_what_fails():
         (lambda: phase_diagram("batch", [2.5], [0.1]), ValueError, "whole numbers"),
         (lambda: phase_diagram("step", [0.1], [0.1], steepness=3), TypeError, "steepness is not a setting"),
         (lambda: phase_diagram("training", [1.0], [1.0], target=3), TypeError, "target must be a Target"),
+        (lambda: phase_diagram("training", axes=("speed", "speed")), ValueError, "two different names"),
+        (lambda: phase_diagram("training", axes=("coupling", "speed")), ValueError, "two different names"),
+        (lambda: phase_diagram("training", axes=("speed",)), ValueError, "axes must"),
+        (lambda: phase_diagram("training", axes=("speed", "hope")), ValueError, "axes must be"),
+        (lambda: phase_diagram("training", axes=("speed", "noise"), noise=0.1), TypeError, "noise is not a setting"),
+        (lambda: phase_diagram("training", [1.0], ["implicit"], axes=("speed", "coupling")), ValueError, "y must be"),
+        (lambda: phase_diagram("training", [1.0], [1.5], axes=("speed", "packing")), ValueError, "y must hold whole numbers"),
+        (lambda: phase_diagram("training", [1.0], [0.0], axes=("speed", "ridge")), ValueError, "y must hold positive"),
+        (lambda: phase_diagram("training", [0.0], [1.0]), ValueError, "x must hold positive"),
+        (lambda: phase_diagram("step", axes=("speed", "ridge")), TypeError, "axes are those of the model 'training'"),
+        (lambda: phase_panels("batch", [3], "training", batch=3), TypeError, "batch is what panels differ in"),
+        (lambda: train(packing=0), ValueError, "packing must be"),
+        (lambda: train(unrolling=-1), ValueError, "unrolling must be"),
+        (lambda: train(noise=-0.1), ValueError, "instance_noise must be"),
         (lambda: mitigations("hope"), ValueError, "names must be"),
         (lambda: side_by_side(problems.get("G15").problem, [[1.0, 0.0]], 0.1), ValueError, "speeds must have"),
         (lambda: side_by_side(problems.get("G15").problem, [[1.0, 1.0]], -0.1), ValueError, "ridge must be"),

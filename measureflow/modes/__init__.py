@@ -1,13 +1,16 @@
 """Mode collapse: targets made of modes, the published measures of coverage, and the flows that cover or collapse."""
 
+from measureflow.modes.averages import Average as Average
+from measureflow.modes.averages import average as average
 from measureflow.modes.catalogue import TARGETS as TARGETS
 from measureflow.modes.catalogue import target as target
-from measureflow.modes.definitions import Average as Average
 from measureflow.modes.definitions import Coverage as Coverage
-from measureflow.modes.definitions import average as average
 from measureflow.modes.definitions import coverage as coverage
 from measureflow.modes.digits import StackedDigits as StackedDigits
 from measureflow.modes.digits import stacked_digits as stacked_digits
+from measureflow.modes.generators import NetworkRun as NetworkRun
+from measureflow.modes.kernel_critics import feature_flow as feature_flow
+from measureflow.modes.kernel_critics import kernel_flow as kernel_flow
 from measureflow.modes.laws import neuron_flow as neuron_flow
 from measureflow.modes.methods import METHODS as METHODS
 from measureflow.modes.methods import Method as Method
@@ -15,7 +18,7 @@ from measureflow.modes.methods import method as method
 from measureflow.modes.mitigations import Mitigation as Mitigation
 from measureflow.modes.mitigations import mitigation_table as mitigation_table
 from measureflow.modes.mitigations import mitigations as mitigations
-from measureflow.modes.networks import NetworkRun as NetworkRun
+from measureflow.modes.networks import train_by_gradients as train_by_gradients
 from measureflow.modes.networks import train_dual_network as train_dual_network
 from measureflow.modes.networks import train_network as train_network
 from measureflow.modes.phase import DIAGRAMS as DIAGRAMS
@@ -23,6 +26,8 @@ from measureflow.modes.phase import PhaseDiagram as PhaseDiagram
 from measureflow.modes.phase import Threshold as Threshold
 from measureflow.modes.phase import phase_diagram as phase_diagram
 from measureflow.modes.phase_models import Status as Status
+from measureflow.modes.phase_panels import phase_panels as phase_panels
+from measureflow.modes.run import AbstractRun as AbstractRun
 from measureflow.modes.run import Run as Run
 from measureflow.modes.side_by_side import SideBySide as SideBySide
 from measureflow.modes.side_by_side import side_by_side as side_by_side

@@ -3,12 +3,19 @@
 What makes them cover (theory, sections 7.2 and 8):
 
 * *The loss damps the game.* The payoff of "least squares" is strictly concave in the critic's values, -(1 - D)^2/2 on the
-  generated side and -(1 + D)^2/2 on the data, so that the critic forgets at the rate E phi phi^T and needs no ridge. A ridge on
-  the whole law of neurons is no cure: a tanh(w.x + b) is of second order in the neuron near 0, and every neuron whose
-  discrepancy is below beta dies; then the generator freezes wherever it is.
+  generated side and -(1 + D)^2/2 on the data, so that the critic forgets at the rate E phi phi^T.
 * *The critic divides by the density.* Its best reply is D = (mu - nu)/(mu + nu), whatever the masses: a particle far from all
   data feels as much as a heavy mode does. With the loss "wasserstein" its pull falls with the masses that are still wrong, and
   the last strays take the longest (an MMD flow).
+* *Mass reacts.* Particles that have come to a mode stay: between modes D has walls. Then modes hold other masses than the data,
+  often half as much or twice, and D keeps a peak where a mode is too full, which pushes its particles out, and a pit where it is
+  too empty, in which they clump. In the Wasserstein-Fisher-Rao metric masses grow by minus the first variation, at the rate
+  `reaction`, through every wall; D levels out, and with it its slopes. Without reaction 3 or 4 % of the mass on the grid stays
+  outside of the modes, and now and then a mode is lost for some time; with it neither.
+* *A little ridge.* What neurons have no use for decays at the rate `ridge`, which calms the critic once masses are right. Too
+  much of it is no cure: a tanh(w.x + b) is of second order in the neuron near 0, and every neuron whose discrepancy is below
+  the ridge dies; then the generator freezes wherever it is (0.01 and more on the grid). The bend of a neuron crosses some
+  sqrt(k) of k modes in the plane and feels so much of the mass, hence 0.015/sqrt(k).
 * *Players move in turn*: the critic has seen the particles that it pulls. Moved at the same time, modes of the grid are lost.
 
 What is scale-free: coordinates are taken in units in which the data have the spread s = 3 (root mean square of their standard
@@ -16,7 +23,7 @@ deviations), as W2 weighs slopes, which are lengths^-1, against outer weights, w
 8th neighbour per coordinate, slopes of neurons are even in their logarithm from 1/s, which sees the whole, to 0.28/r, which sees
 a mode; half of them bend at data, half at random places about twice as wide, since outside of all bends D is constant and strays
 would rest there. A step of the critic has length 1 (its values are of order 1), a step of the generator 0.03 d s^2: a particle
-that feels |grad D| = 1/s moves by 0.03 d of the spread.
+that feels |grad D| = 1/s moves by 0.03 d of the spread; where D is 1 above its mean, mass decays by e^-0.3 in a step.
 """
 
 from __future__ import annotations
@@ -27,8 +34,9 @@ from typing import Any, final
 import numpy as np
 
 from measureflow import _validate as check
-from measureflow.games import GAN, NeuronCritic
+from measureflow.games import GAN, NeuronCritic, Ridge
 from measureflow.games.penalties import Penalty
+from measureflow.metrics import Wasserstein, WassersteinFisherRao
 from measureflow.modes.run import Run
 from measureflow.modes.targets import Target
 from measureflow.schemes import Explicit, Scheme
@@ -41,6 +49,8 @@ SPREAD = 3.0
 """Spread of the data in the units of a dual flow."""
 GENERATOR_STEP, CRITIC_STEP = 0.03, 1.0
 """Step of the generator in units of d spread^2, and of the critic."""
+REACTION, RIDGE = 0.3, 0.015
+"""Reaction in a step of the generator, and ridge on the critic times the root of the number of modes."""
 
 
 @final
@@ -110,14 +120,15 @@ def neuron_flow(
     scheme: Scheme | None = None,
     particles: int | None = None,
     neurons: int | None = None,
-    steps: int = 700,
+    steps: int | None = None,
     generator_step: float = GENERATOR_STEP,
     critic_step: float = CRITIC_STEP,
+    reaction: float = REACTION,
     start: float = 0.5,
     rows: int = 48,
     progress: bool = False,
 ) -> Run:
-    """Solve the dual flow of particles against a law of tanh neurons, explicit steps in turn.
+    """Solve the dual flow of particles, which move and react, against a law of tanh neurons, explicit steps in turn.
 
     Parameters
     ----------
@@ -126,16 +137,19 @@ def neuron_flow(
     method : str
         The name that the run gets.
     loss, penalty
-        Of `GAN`.
+        Of `GAN`; penalty None: ``Ridge(0.015 / sqrt(modes))``.
     scheme : Scheme, optional
         None: ``Explicit("alternating")``.
     particles : int, optional
         Particles and data; None: 1000, and 20 a mode at least.
     neurons : int, optional
         None: 400, and 10 a mode at least, at most 1500.
-    steps : int
+    steps : int, optional
+        None: 60 modes^(3/4), at most 2000; about a quarter of them cover.
     generator_step, critic_step : float
         Steps of the generator in units of d spread^2, and of the critic.
+    reaction : float
+        Rate at which masses react times the step of the generator; 0: particles of equal weights, which only move.
     start : float
         Standard deviation of the first generator law, in units of the spread.
     rows : int
@@ -155,7 +169,7 @@ def neuron_flow(
     4
     """
     check.instance("target", target, Target, "a Target")
-    seed, steps = check.seed("seed", seed), check.integer("steps", steps, least=1)
+    seed, steps = check.seed("seed", seed), _steps(target) if steps is None else check.integer("steps", steps, least=1)
     count = max(1000, 20 * len(target)) if particles is None else check.integer("particles", particles, least=2)
     width = min(max(400, 10 * len(target)), 1500) if neurons is None else check.integer("neurons", neurons, least=1)
     data, first = draws(target, count, seed, check.scalar("start", start, above=0.0))
@@ -163,11 +177,14 @@ def neuron_flow(
     data, first = (data - origin) / unit, Particles((first.points - origin) / unit)
     tau = check.scalar("generator_step", generator_step, above=0.0) * target.dim * SPREAD**2
     eta = check.scalar("critic_step", critic_step, above=0.0) / tau
+    rate = check.scalar("reaction", reaction, least=0.0) / tau
+    critic = NeuronCritic("tanh", dtype="float32")
     solution = solve(
-        GAN(Particles(data), loss, critic=NeuronCritic("tanh", dtype="float32"), penalty=penalty),
+        GAN(Particles(data), loss, critic=critic, penalty=Ridge(RIDGE / len(target) ** 0.5) if penalty is None else penalty),
         (first, random_neurons(data, width, seed)),
         steps * tau,
         tau,
+        metric=(WassersteinFisherRao(1.0, rate) if rate else Wasserstein(), Wasserstein()),
         scheme=Explicit("alternating") if scheme is None else scheme,
         speeds=(1.0, eta),
         save_at=stride(steps, rows),
@@ -183,6 +200,10 @@ def draws(target: Target, count: int, seed: int, start: float) -> tuple[np.ndarr
     data = target.sample(count, data_seed)
     noise = np.random.default_rng(start_seed).standard_normal(data.shape)
     return data, Particles(data.mean(axis=0) + start * scales_of(data).spread * noise)
+
+
+def _steps(target: Target) -> int:
+    return min(round(60.0 * len(target) ** 0.75), 2000)
 
 
 def stride(steps: int, rows: int) -> int:

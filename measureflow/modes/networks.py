@@ -17,138 +17,27 @@ the law of particles does against this critic, and that law covers.
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, final
-
-import numpy as np
+from typing import Any
 
 from measureflow import _validate as check
 from measureflow.energies import Energy, EnergyDistance, SlicedWasserstein, SquaredWasserstein
-from measureflow.games import GAN, Generated, MLPGenerator, NeuronCritic
-from measureflow.games.tangent import Tangent
-from measureflow.modes.definitions import Coverage
-from measureflow.modes.laws import CRITIC_STEP, GENERATOR_STEP, SPREAD, random_neurons
+from measureflow.games import GAN, Generated, MLPCritic, NeuronCritic
+from measureflow.modes.generators import NetworkRun, prepared
+from measureflow.modes.laws import CRITIC_STEP, GENERATOR_STEP, SPREAD, random_neurons, stride
 from measureflow.modes.targets import Target
-from measureflow.schemes import Projected
+from measureflow.schemes import Explicit, Projected
 from measureflow.schemes.projected import OUTPUTS
-from measureflow.solution import Solution
 from measureflow.solve import solve
-from measureflow.states import Particles, Vector, atoms
+from measureflow.states import Particles
 
-LATENT = 16
-"""Largest dimension of the latent law by default."""
-
-RIDGE = 1e-6
 CRITICS = ("transport", "energy distance", "sliced")
-
-
-@final
-@dataclass(frozen=True, eq=False, repr=False)
-class NetworkRun:
-    """A network generator that was trained, and how.
-
-    Attributes
-    ----------
-    target : Target
-    generator : MLPGenerator
-        In units in which the samples have mean 0 and root mean square spread 1.
-    solution : Solution
-        Of the parameters.
-    mean : ndarray, shape (d,)
-    scale : float
-        From those units to the target's.
-    cpu_seconds : float
-        Of the flow and its preparation, all threads.
-    """
-
-    target: Target
-    generator: MLPGenerator
-    solution: Solution
-    mean: np.ndarray
-    scale: float
-    cpu_seconds: float
-
-    def sample(self, n: int, seed: Any = None, step: int = -1) -> np.ndarray:
-        """Return n points (n, d) from fresh latent points, after a row of the solution."""
-        rng = np.random.default_rng(seed)
-        z = rng.standard_normal((check.integer("n", n, least=1), self.generator.latent.dim))
-        rows = self.solution.states[step]
-        state = rows[0] if isinstance(rows, tuple) else rows
-        assert isinstance(state, Vector)
-        fresh = MLPGenerator(Particles(z), self.generator.dim, self.generator.widths, self.generator.activation)
-        return self.mean + self.scale * fresh.points(state)[0]
-
-    def cover(self, seed: int = 0, step: int = -1) -> Coverage:
-        """Return the coverage by as many fresh samples as the target's evaluation has."""
-        return self.target.cover(self.sample(self.target.samples, seed, step))
-
-    @cached_property
-    def coverage(self) -> tuple[Coverage, ...]:
-        """The coverage after each row of the solution."""
-        return tuple(self.cover(step=k) for k in range(len(self.solution.t)))
-
-    def __repr__(self) -> str:
-        return f"NetworkRun({self.target!r}, {self.generator!r}, {self.cpu_seconds:.1f} s)"
-
-
-def linear_start(generator: MLPGenerator, matrix: np.ndarray, mean: np.ndarray, seed: int = 0) -> Vector:
-    """Return parameters for which the network is near the affine map z -> mean + z matrix.
-
-    Hidden layers are random, matrices N(0, 1/in) and biases N(0, 1); the last layer is fitted by least squares on the latent law.
-
-    Parameters
-    ----------
-    generator : MLPGenerator
-    matrix : ndarray, shape (latent dimension, d)
-    mean : ndarray, shape (d,)
-    seed : int
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import measureflow as mf
-    >>> z = np.random.default_rng(0).standard_normal((200, 2))
-    >>> generator = mf.games.MLPGenerator(mf.Particles(z), 2, (64, 64), "relu")
-    >>> points = generator.points(linear_start(generator, np.eye(2), np.zeros(2)))[0]
-    >>> bool(np.abs(points - z).max() < 0.1)
-    True
-    """
-    rng = np.random.default_rng(seed)
-    parts = []
-    for n, m in zip(generator.layers[:-2], generator.layers[1:-1], strict=True):
-        parts += [rng.standard_normal(n * m) / np.sqrt(n), rng.standard_normal(m)]
-    last = (generator.layers[-2] + 1) * generator.dim
-    z, _ = atoms(generator.latent)
-    tangent = Tangent(np.concatenate([*parts, np.zeros(last)]), generator.layers, generator.activation, z)
-    hidden = np.column_stack([tangent.levels[-2], np.ones(len(z))])
-    gram = hidden.T @ hidden
-    gram[np.diag_indices(len(gram))] += RIDGE * np.trace(gram) / len(gram)
-    return Vector(np.concatenate([*parts, np.linalg.solve(gram, hidden.T @ (mean + z @ matrix)).ravel()]))
-
-
-def principal_map(samples: np.ndarray, latent: int) -> np.ndarray:
-    """Return a matrix (latent, d) that takes N(0, I) to a Gaussian with the leading principal axes of centred samples.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> np.abs(principal_map(np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), 2)).round(3)
-    array([[2.121, 0.   ],
-           [0.   , 0.707]])
-    """
-    _, sizes, axes = np.linalg.svd(samples, full_matrices=False)
-    kept = min(latent, samples.shape[1], len(sizes))
-    matrix = np.zeros((latent, samples.shape[1]))
-    matrix[:kept] = (sizes[:kept, None] / np.sqrt(len(samples))) * axes[:kept]
-    return matrix
 
 
 def train_network(
     target: Target,
     seed: int = 0,
     *,
+    method: str = "network",
     widths: Any = (128, 128),
     activation: str = "tanh",
     latent: int | None = None,
@@ -159,6 +48,7 @@ def train_network(
     passes: int = 400,
     rows: int = 128,
     damping: float | None = None,
+    progress: bool = False,
     store: Any = None,
 ) -> NetworkRun:
     """Train a network generator by the flow of its law, projected on what it can generate.
@@ -168,6 +58,8 @@ def train_network(
     target : Target
     seed : int
         Of the training samples, the latent points and the first parameters.
+    method : str
+        The name that the run gets.
     widths : sequence of int
         Hidden layers.
     activation : {"tanh", "relu", "softplus"}
@@ -183,6 +75,7 @@ def train_network(
         See `Projected`.
     damping : float, optional
         See `Projected`; None: 1e-4, and 0.1 for more than four outputs, where smaller ones leave the range of the tangent.
+    progress : bool
     store : path, optional
         See `solve`.
 
@@ -200,19 +93,19 @@ def train_network(
     2
     """
     check.choice("critic", critic, CRITICS)
-    started = time.process_time()
-    goal, generator, start, mean, scale = _prepared(target, seed, widths, activation, latent, samples, 1.0, 1.0)
+    goal, generator, start, mean, scale = prepared(target, seed, widths, activation, latent, samples, 1.0, 1.0)
     chosen = (1e-4 if target.dim <= OUTPUTS else 0.1) if damping is None else damping
     scheme = Projected("explicit", passes, rows=rows, damping=chosen, seed=seed)
     energy = Generated(_energy(critic, goal), generator)
-    sol = solve(energy, start, t, tau, scheme=scheme, store=store)
-    return NetworkRun(target, generator, sol, mean, scale, time.process_time() - started)
+    sol = solve(energy, start, t, tau, scheme=scheme, progress=progress, store=store)
+    return NetworkRun(method, target, seed, sol, int(sol.info["steps"]), generator, mean, scale)
 
 
 def train_dual_network(
     target: Target,
     seed: int = 0,
     *,
+    method: str = "network-dual",
     widths: Any = (128, 128),
     activation: str = "tanh",
     latent: int | None = None,
@@ -223,6 +116,7 @@ def train_dual_network(
     passes: int = 10,
     rows: int = 128,
     save_at: int | None = None,
+    progress: bool = False,
     store: Any = None,
 ) -> NetworkRun:
     """Train a network generator by the dual flow against a law of neurons, with the steps and speeds of `laws.neuron_flow`.
@@ -231,7 +125,7 @@ def train_dual_network(
 
     Parameters
     ----------
-    target, seed, widths, activation, latent, samples, rows, store
+    target, seed, method, widths, activation, latent, samples, rows, progress, store
         As in `train_network`.
     neurons : int
         Atoms of the critic.
@@ -256,8 +150,7 @@ def train_dual_network(
     2
     """
     count, steps = check.integer("neurons", neurons, least=1), check.integer("steps", steps, least=1)
-    started = time.process_time()
-    goal, generator, start, mean, scale = _prepared(target, seed, widths, activation, latent, samples, SPREAD, 0.5)
+    goal, generator, start, mean, scale = prepared(target, seed, widths, activation, latent, samples, SPREAD, 0.5)
     tau = GENERATOR_STEP * target.dim * SPREAD**2
     sol = solve(
         GAN(goal, loss, critic=NeuronCritic("tanh", dtype="float32"), generator=generator),
@@ -267,26 +160,77 @@ def train_dual_network(
         scheme=Projected("explicit", passes, rows=rows, coupling="alternating", seed=seed),
         speeds=(1.0, CRITIC_STEP / tau),
         save_at=max(1, steps // 10) if save_at is None else save_at,
+        progress=progress,
         store=store,
     )
-    return NetworkRun(target, generator, sol, mean, scale, time.process_time() - started)
+    return NetworkRun(method, target, seed, sol, int(sol.info["steps"]), generator, mean, scale)
 
 
-def _prepared(
-    target: Target, seed: int, widths: Any, activation: str, latent: int | None, samples: int, spread: float, width: float
-) -> tuple[Particles, MLPGenerator, Vector, np.ndarray, float]:
-    """Return data of this spread, a generator, its first parameters (a law so wide), and what takes the data to the target's."""
-    check.instance("target", target, Target, "a Target")
-    count = check.integer("samples", samples, least=2)
-    draws, latents, network = np.random.SeedSequence(check.seed("seed", seed)).spawn(3)
-    data = target.sample(count, np.random.default_rng(draws))
-    mean, scale = data.mean(axis=0), float(np.sqrt(np.mean(np.var(data, axis=0)))) / spread
-    goal = (data - mean) / scale
-    dim = min(target.dim, LATENT) if latent is None else check.integer("latent", latent, least=1)
-    z = np.random.default_rng(latents).standard_normal((count, dim))
-    generator = MLPGenerator(Particles(z), target.dim, widths, activation)
-    first = linear_start(generator, width * principal_map(goal, dim), np.zeros(target.dim), int(network.generate_state(1)[0]))
-    return Particles(goal), generator, first, mean, scale
+def train_by_gradients(
+    target: Target,
+    seed: int = 0,
+    *,
+    method: str = "network-gradients",
+    widths: Any = (64, 64),
+    activation: str = "tanh",
+    latent: int | None = None,
+    samples: int = 2000,
+    loss: str = "non-saturating",
+    batch: int = 256,
+    steps: int = 3000,
+    step: float = 0.05,
+    rows: int = 24,
+    progress: bool = False,
+    store: Any = None,
+) -> NetworkRun:
+    """Train a network generator as it is usually done: explicit gradient steps of both networks' parameters, in turn.
+
+    The baseline: generator and critic are networks of the same widths with random first parameters, and see mini-batches.
+    On ring and grid it loses modes and finds others again; few points are of high quality.
+
+    Parameters
+    ----------
+    target, seed, method, widths, activation, latent, samples, progress, store
+        As in `train_network`; the critic's hidden layers are those of the generator.
+    loss : str
+        See `games.GAN`.
+    batch : int
+        Samples, and latent points, of a step; at most `samples` of them.
+    steps, step : int, float
+        Steps and their length.
+    rows : int
+        Number of rows that are kept besides the first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> from measureflow.modes import ring
+    >>> train_by_gradients(ring(), widths=(8, 8), samples=100, steps=50).final.fair_modes
+    0
+    """
+    count = check.integer("steps", steps, least=1)
+    size = check.scalar("step", step, above=0.0)
+    part = min(check.integer("batch", batch, least=1), check.integer("samples", samples, least=2))
+    goal, generator, _, mean, scale = prepared(target, seed, widths, activation, latent, samples, SPREAD, 0.5)
+    critic = MLPCritic(widths, activation)
+    sol = solve(
+        GAN(goal, loss, critic=critic, generator=generator),
+        (generator.initial(seed), critic.initial(target.dim, seed + 1)),
+        count * size,
+        size,
+        scheme=Explicit("alternating"),
+        batch=(part, part),
+        seed=seed,
+        save_at=stride(count, rows),
+        progress=progress,
+        store=store,
+        throw=False,
+    )
+    return NetworkRun(method, target, seed, sol, int(sol.info["steps"]), generator, mean, scale)
 
 
 def _energy(critic: str, goal: Particles) -> Energy:

@@ -13,20 +13,9 @@ from numpy.typing import ArrayLike
 
 from measureflow import _validate as check
 from measureflow.modes.phase_models import MODELS, Measured, Model
-from measureflow.modes.phase_ring import predicted, train, training
+from measureflow.modes.phase_ring import PLAIN, train, training_model
 
-TRAINING = Model(
-    title="Particles against a law of neurons",
-    x=r"critic speed $\eta$",
-    y=r"ridge $\beta$",
-    quantity="high-quality part",
-    measure=training,
-    predicted=predicted,
-    grid=(np.geomspace(0.1, 30.0, 20), np.geomspace(0.01, 3.0, 20)),
-    source="theory, 6 and 7.1 for rotations of modes: |mu|^2 = 1 - h beta + h tau kappa",
-    at_once=False,
-)
-DIAGRAMS: Mapping[str, Model] = MappingProxyType({"training": TRAINING, **MODELS})
+DIAGRAMS: Mapping[str, Model] = MappingProxyType({"training": training_model(), **MODELS})
 """Models of phase diagrams by name: adversarial training as it is, and the solvable models."""
 
 
@@ -84,6 +73,7 @@ class PhaseDiagram:
         Of the model, in `DIAGRAMS`.
     x : ndarray, shape (nx,)
     y : ndarray, shape (ny,)
+        Numbers, or names.
     values : dict of str to ndarray, shape (ny, nx)
         What was measured; "value" is the quantity of the picture, "calm" the side of the threshold.
     status : ndarray of str, shape (ny, nx)
@@ -111,7 +101,7 @@ class PhaseDiagram:
     @property
     def model(self) -> Model:
         """The model: words and prediction."""
-        return DIAGRAMS[self.name]
+        return _model(self.name, self.settings.get("axes"))
 
     @property
     def predicted(self) -> np.ndarray | None:
@@ -121,7 +111,13 @@ class PhaseDiagram:
     def threshold(self, refine: int = 8) -> Threshold:
         """Return the threshold in y for every x: the first change along y, its bracket halved `refine` times by more runs.
 
-        Halves are those of log y; models whose runs are one flow cut brackets into 16 at once.
+        Halves are those of log y, or of y where it may be 0; models whose runs are one flow cut brackets into 16 at once.
+        Brackets of whole numbers are left as they are.
+
+        Raises
+        ------
+        ValueError
+            If y is made of names.
 
         Examples
         --------
@@ -130,25 +126,33 @@ class PhaseDiagram:
         >>> edge.measured.round(2), edge.predicted
         (array([0.1, 0.4]), array([0.1, 0.4]))
         """
-        halvings = check.integer("refine", refine, least=0)
+        if self.model.named:
+            raise ValueError(f"a diagram over names has no threshold in y, got {', '.join(self.y)}")
+        halvings = 0 if self.model.whole_y else check.integer("refine", refine, least=0)
         calm = self.values["calm"].astype(bool)
         changes = calm[1:] != calm[:-1]
         found = changes.any(axis=0) if len(self.y) > 1 else np.zeros(len(self.x), bool)
         first = changes.argmax(axis=0) if found.any() else np.zeros(len(self.x), int)
-        low, high = np.log(self.y[first]), np.log(self.y[np.minimum(first + 1, len(self.y) - 1)])
+        low, high = self._ruler(self.y[first]), self._ruler(self.y[np.minimum(first + 1, len(self.y) - 1)])
         below = calm[first, np.arange(len(self.x))]
         while halvings > 0 and found.any():
             cuts = min(halvings, 4) if self.model.at_once else 1
             low[found], high[found] = self._narrowed(self.x[found], low[found], high[found], below[found], 2**cuts)
             halvings -= cuts
-        return Threshold(self.x, np.where(found, np.exp(0.5 * (low + high)), np.nan), self.predicted)
+        return Threshold(self.x, np.where(found, self._ruler(0.5 * (low + high), back=True), np.nan), self.predicted)
+
+    def _ruler(self, y: np.ndarray, back: bool = False) -> np.ndarray:
+        """Return log y, or y itself where it may be 0; or what has it."""
+        if self.model.zero[1]:
+            return y
+        return np.asarray(np.exp(y) if back else np.log(y))
 
     def _narrowed(
         self, x: np.ndarray, low: np.ndarray, high: np.ndarray, below: np.ndarray, pieces: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return brackets in log y, a piece of the given ones, that hold the first change."""
+        """Return brackets on the ruler, a piece of the given ones, that hold the first change."""
         cuts = low + (high - low) * np.arange(1, pieces)[:, None] / pieces
-        calm = self.model.measure(np.tile(x, pieces - 1), np.exp(cuts).ravel(), **self.settings)["calm"]
+        calm = self.model.measure(np.tile(x, pieces - 1), self._ruler(cuts, back=True).ravel(), **self.settings)["calm"]
         other = np.vstack([np.reshape(calm, cuts.shape) != below, np.ones((1, len(x)), bool)])
         piece = other.argmax(axis=0)
         width = (high - low) / pieces
@@ -177,19 +181,29 @@ class PhaseDiagram:
 
 
 def phase_diagram(
-    name: str = "training", x: ArrayLike | None = None, y: ArrayLike | None = None, **settings: Any
+    name: str = "training",
+    x: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    *,
+    axes: tuple[str, str] | None = None,
+    **settings: Any,
 ) -> PhaseDiagram:
     """Run a model at every pair of two parameters and say what the runs ended as.
 
     Parameters
     ----------
     name : str
-        "training": particles against a law of neurons, as `ensemble` trains them, by speed of the critic and ridge; settings
-        `target` (the ring by default), n, width, steps, critic_step, coupling, critic_steps, batch, loss, spread, seed, progress.
+        "training": particles against a law of neurons, as `ensemble` trains them, by two of its settings (`axes`); the others
+        are `speed` of the critic, `ridge`, instance `noise`, `batch`, `packing`, `unrolling`, `critic_steps`, `coupling`,
+        `target` (the ring by default), n, width, steps, critic_step, loss, spread, seed, progress.
         Or one of the solvable models: "rotating-wave" (M1), "spreading" (M2), "hopping" (M4), "fast-critic", "unrolling",
         "instance-noise", "step", "batch".
     x, y : array_like, optional
-        Parameters, positive and increasing (noise may start at 0); None: 20 each over two or three decades.
+        Parameters, positive and increasing (noise and steps foreseen may start at 0); names of schemes for `y` if that is
+        "coupling"; None: 20 each over two or three decades, or those that are usual of whole numbers.
+    axes : pair of str, optional
+        Of "training": two of "speed", "ridge", "noise", "batch", "packing", "unrolling", "critic_steps", and "coupling" as the
+        second; None: speed and ridge.
     **settings
         Of the model; by default its own.
 
@@ -201,11 +215,11 @@ def phase_diagram(
     Notes
     -----
     The prediction for "training" is linear theory, of simultaneous steps only: rotations of modes grow below a ridge that falls
-    like 1/eta. Runs lose their modes at 0.2 to 1.1 times that ridge (ring, grid, spiral; orbits that grow may stay small). In
-    turns ("alternating", the default) rotations do not grow near equilibrium, and no threshold is predicted.
+    like 1/speed. Runs lose their modes at 0.2 to 1.1 times that ridge (ring, grid, spiral; orbits that grow may stay small). In
+    turns ("alternating", the default) rotations do not grow near equilibrium, and no threshold is predicted; nor for other axes.
 
     All runs of a solvable model are one flow: its law has the members as its marginals (`SideBySide`). Those of "training" are
-    one compiled `ensemble`.
+    compiled ensembles, one for each batch, packing, number of steps foreseen or scheme.
 
     Examples
     --------
@@ -214,28 +228,49 @@ def phase_diagram(
     >>> diagram.status[:, 0].tolist()
     ['rotates', 'rotates', 'frozen', 'frozen']
     """
-    model = DIAGRAMS[check.choice("name", name, tuple(DIAGRAMS))]
-    own = _settings(name)
+    model = _model(name, axes)
+    own = _settings(name, axes)
     for key in settings:
         if key not in own:
             raise TypeError(f"{key} is not a setting of the model {name!r}, which has {', '.join(own) or 'none'}")
-    across, up = _axis("x", x, model.grid[0], model.whole), _axis("y", y, model.grid[1], False)
+    across, up = _axis("x", x, model.grid[0], model.whole, model.zero[0]), _up(y, model)
     pairs = np.meshgrid(across, up)
-    found: Measured = model.measure(pairs[0].ravel(), pairs[1].ravel(), **settings)
+    kept = dict(settings) | ({} if axes is None else {"axes": tuple(axes)})
+    found: Measured = model.measure(pairs[0].ravel(), pairs[1].ravel(), **kept)
     tables = {key: np.reshape(value, (len(up), len(across))) for key, value in found.items()}
     status = tables.pop("status")
-    return PhaseDiagram(name, across, up, MappingProxyType(tables), status, MappingProxyType(dict(settings)))
+    return PhaseDiagram(name, across, up, MappingProxyType(tables), status, MappingProxyType(kept))
 
 
-def _settings(name: str) -> tuple[str, ...]:
+def _model(name: str, axes: Any) -> Model:
+    """Return a model by name."""
+    model = DIAGRAMS[check.choice("name", name, tuple(DIAGRAMS))]
+    if axes is None:
+        return model
+    if name != "training":
+        raise TypeError(f"axes are those of the model 'training', the model {name!r} has its own, got {check.show(axes)}")
+    return training_model(axes)
+
+
+def _settings(name: str, axes: Any) -> tuple[str, ...]:
     """Return the names of a model's settings."""
-    function = train if name == "training" else DIAGRAMS[name].measure
-    return tuple(inspect.signature(function).parameters)[2:]
+    if name != "training":
+        return tuple(inspect.signature(DIAGRAMS[name].measure).parameters)[2:]
+    return tuple(key for key in inspect.signature(train).parameters if key not in (axes or PLAIN))
 
 
-def _axis(name: str, values: Any, default: np.ndarray, whole: bool) -> np.ndarray:
+def _up(y: Any, model: Model) -> np.ndarray:
+    """Return the values of y after checking them."""
+    if not model.named:
+        return _axis("y", y, model.grid[1], model.whole_y, model.zero[1])
+    names = model.grid[1].tolist()
+    chosen = names if y is None else [check.choice("y", name, names) for name in check.entries("y", y, None, "names")]
+    return np.array(chosen)
+
+
+def _axis(name: str, values: Any, default: np.ndarray, whole: bool, zero: bool) -> np.ndarray:
     found = default if values is None else check.array(name, values, ndim=1)
-    if not len(found) or np.any(found < 0.0) or np.any(np.diff(found) <= 0.0) or (name == "y" and found[0] == 0.0):
+    if not len(found) or np.any(found < 0.0) or np.any(np.diff(found) <= 0.0) or (found[0] == 0.0 and not zero):
         raise ValueError(f"{name} must hold positive, increasing numbers, got {check.show(values)}")
     if whole and np.any(found != np.round(found)):
         raise ValueError(f"{name} must hold whole numbers, got {check.show(values)}")

@@ -53,6 +53,10 @@ class Model:
         Whether x is a whole number.
     at_once : bool
         Whether many runs cost little more than one.
+    whole_y : bool
+        Whether y is a whole number.
+    zero : pair of bool
+        Whether x and y may be 0.
     """
 
     title: str
@@ -65,6 +69,13 @@ class Model:
     source: str
     whole: bool = False
     at_once: bool = True
+    whole_y: bool = False
+    zero: tuple[bool, bool] = (True, False)
+
+    @property
+    def named(self) -> bool:
+        """Whether y is a name."""
+        return self.grid[1].dtype.kind == "U"
 
 
 def _words(calm: np.ndarray, there: Status, here: Status) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
@@ -12,11 +13,14 @@ from measureflow.ensembles import Ensemble, ensemble
 from measureflow.games import GAN, NeuronCritic, Ridge
 from measureflow.modes.definitions import Coverage
 from measureflow.modes.laws import random_neurons
-from measureflow.modes.phase_models import Measured, Status
+from measureflow.modes.phase_axes import APART, AXES, axis_pair
+from measureflow.modes.phase_models import Measured, Model, Status
 from measureflow.modes.targets import Mixture, Target, ring
 from measureflow.quality import FAIR
 from measureflow.states import Particles
 
+PLAIN = ("speed", "ridge")
+"""Axes of the diagram of training by default."""
 ROWS = 12
 """Rows of a run that are kept and looked at."""
 STILL = 0.01
@@ -28,8 +32,9 @@ CHANGED = 0.25
 
 
 def train(
-    eta: np.ndarray,
-    beta: np.ndarray,
+    speed: Any = 1.0,
+    ridge: Any = 0.1,
+    noise: Any = 0.0,
     *,
     target: Target | None = None,
     n: int = 300,
@@ -39,48 +44,62 @@ def train(
     coupling: str = "alternating",
     critic_steps: int = 1,
     batch: int | None = None,
+    packing: int = 1,
+    unrolling: int = 0,
     loss: str = "wasserstein",
     spread: float = 1.0,
     seed: int = 0,
     rows: int = ROWS,
     progress: bool = False,
 ) -> tuple[Target, Ensemble]:
-    """Return the target and the runs of n particles against `width` neurons, for speeds and ridges (M,).
+    """Return the target and the runs of n particles against `width` neurons, for numbers or arrays (M,) of the first three.
 
     Parameters
     ----------
-    eta : ndarray, shape (M,)
-        Speed of the critic over that of the generator, lengths in spreads of the target.
-    beta : ndarray, shape (M,)
-        Ridge on the weights a of the neurons.
+    speed : float or ndarray, shape (M,)
+        Of the critic over that of the generator, lengths in spreads of the target.
+    ridge : float or ndarray, shape (M,)
+        On the weights a of the neurons.
+    noise : float or ndarray, shape (M,)
+        Standard deviation, in spreads of the target, of Gaussian noise on what the critic sees, drawn anew for each step.
     target : Target, optional
         None: the published ring.
     critic_step : float
-        Step of the critic; that of the generator is critic_step/eta times the squared spread of the target.
+        Step of the critic; that of the generator is critic_step/speed times the squared spread of the target.
     spread : float
         Of the initial law, in spreads of the target; small: a law that has collapsed.
     batch : int, optional
         Points of the target that the critic sees in a step; None: all, 4/3 n.
+    packing : int
+        Points that the critic sees at once, in tuples drawn anew for each step.
+    unrolling : int
+        Steps of the critic that the generator foresees.
     coupling, critic_steps, loss, seed, progress
         As in `ensemble`.
     rows : int
         Rows that are kept besides the first.
     """
     goal, data = _data(target, n, seed)
-    critic, penalty = NeuronCritic(dtype="float32"), [Ridge(float(b)) for b in beta]
-    law = Particles(data)
-    games = [GAN(law, loss, critic=critic, penalty=ridge) for ridge in penalty]
+    eta, beta, sigma = np.broadcast_arrays(*(np.atleast_1d(np.asarray(x, np.float64)) for x in (speed, ridge, noise)))
+    length = float(np.sqrt(np.mean(data.var(axis=0))))
+    critic, law = NeuronCritic(dtype="float32"), Particles(data)
+    pack = check.integer("packing", packing, least=1)
+    games = [
+        GAN(law, loss, critic=critic, penalty=Ridge(float(b)), pack=pack, instance_noise=float(s) * length)
+        for b, s in zip(beta, sigma, strict=True)
+    ]
     start = goal.start(n, np.random.SeedSequence([seed, 1]), spread=spread)
-    scale = float(np.mean(data.var(axis=0)))
-    taus = (critic_step * scale / eta).tolist()
+    taus = (critic_step * length**2 / eta).tolist()
     return goal, ensemble(
         games,
-        (start, random_neurons(data, width, seed)),
+        (start, random_neurons(_tuples(data, pack, seed), width, seed)),
         steps,
         taus,
         speeds=[(1.0, critic_step / tau) for tau in taus],
         coupling=coupling,
         critic_steps=critic_steps,
+        unrolled=check.integer("unrolling", unrolling, least=0),
+        anew=True,
         ridge_on="outputs",
         batch=batch,
         seeds=seed,
@@ -89,14 +108,63 @@ def train(
     )
 
 
-def training(eta: np.ndarray, beta: np.ndarray, **settings: Any) -> Measured:
+def training(x: np.ndarray, y: np.ndarray, *, axes: Any = PLAIN, **settings: Any) -> Measured:
     """Return what runs of `train` end as: modes, fair modes and high quality, averages of their last third, and their status."""
-    target, runs = train(eta, beta, **settings)
-    judged = [_judged(target, runs, k) for k in range(len(runs))]
+    varied = dict(zip(axis_pair(axes), (x, y), strict=True))
+    for name in varied:
+        if name in settings:
+            raise TypeError(f"{name} is an axis of the diagram and cannot be a setting too")
+    judged: list[Any] = [None] * len(x)
+    for chosen in _groups(varied):
+        own = {name: _value(name, values[chosen]) for name, values in varied.items()}
+        target, runs = train(**settings | own)
+        for k, member in enumerate(chosen):
+            judged[member] = _judged(target, runs, k % len(runs))
     names = ("value", "modes", "fair_modes", "reverse_kl", "change", "move")
     found = {name: np.array([row[0][k] for row in judged]) for k, name in enumerate(names)}
     status = np.array([str(row[1]) for row in judged])
     return found | {"calm": (status != str(Status.ROTATES)) & (status != str(Status.COLLAPSES)), "status": status}
+
+
+def training_model(axes: Any = PLAIN) -> Model:
+    """Return the model of a diagram of training with these axes."""
+    across, up = (AXES[name] for name in axis_pair(axes))
+    return Model(
+        title="Particles against a law of neurons",
+        x=across.label,
+        y=up.label,
+        quantity="high-quality part",
+        measure=training,
+        predicted=predicted,
+        grid=(across.grid, up.grid),
+        source="theory, 6 and 7.1 for rotations of modes: |mu|^2 = 1 - h beta + h tau kappa",
+        whole=across.whole,
+        at_once=False,
+        whole_y=up.whole,
+        zero=(across.zero, up.zero),
+    )
+
+
+def _groups(varied: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Return the members of each compiled ensemble."""
+    keys = [values.tolist() for name, values in varied.items() if name in APART]
+    members: dict[Any, list[int]] = {}
+    for k in range(len(next(iter(varied.values())))):
+        members.setdefault(tuple(key[k] for key in keys), []).append(k)
+    return [np.array(chosen) for chosen in members.values()]
+
+
+def _value(name: str, values: np.ndarray) -> Any:
+    """Return a setting of `train`: an array, or what all members of a group have."""
+    if name not in APART:
+        return values
+    return str(values[0]) if AXES[name].named else int(values[0])
+
+
+def _tuples(data: np.ndarray, pack: int, seed: int) -> np.ndarray:
+    """Return tuples of points, side by side: (n, pack d)."""
+    rng = np.random.default_rng([seed, 2])
+    return np.concatenate([data, *(data[rng.permutation(len(data))] for _ in range(pack - 1))], axis=1)
 
 
 def coupling_strength(target: Target, neurons: Particles, radius: float) -> float:
@@ -116,20 +184,23 @@ def coupling_strength(target: Target, neurons: Particles, radius: float) -> floa
     return float(np.linalg.svd(np.concatenate(matrix), compute_uv=False)[0] ** 2)
 
 
-def predicted(eta: np.ndarray, **settings: Any) -> np.ndarray | None:
-    """Return the ridge below which simultaneous steps lose modes, kappa tau; None for other couplings and losses.
+def predicted(eta: np.ndarray, *, axes: Any = PLAIN, **settings: Any) -> np.ndarray | None:
+    """Return the ridge below which simultaneous steps lose modes, kappa tau; None for other axes, schemes, looks and losses.
 
     A rotation of frequency omega, omega^2 = kappa, under a ridge beta is multiplied by mu in a simultaneous step (tau of the
     generator, h of the critic), |mu|^2 = 1 - h beta + h tau kappa (theory, 7.1): it grows unless beta > kappa tau. Orbits of
     every size have their own kappa (`coupling_strength`): a critic sees less of large ones. Those as large as half the distance
     between neighbouring modes take particles from mode to mode, so that the radius is that. This is linear theory for particles
-    at their modes and the first neurons, an estimate: runs lose modes at 0.2 to 1.1 times this ridge.
+    at their modes and the first neurons, an estimate: runs lose modes at 0.2 to 1.1 times this ridge. What packing, noise
+    and foresight change is not linear: with 2 to 4 points packed the ring needs 0.02 to 0.5 times the ridge of linear theory.
     """
     from scipy.spatial import cKDTree
 
     chosen = {name: parameter.default for name, parameter in signature(train).parameters.items()} | settings
     target, data = _data(chosen["target"], chosen["n"], chosen["seed"])
-    if chosen["coupling"] != "simultaneous" or chosen["loss"] != "wasserstein" or len(target) < 2:
+    usual = all(chosen[name] == AXES[name].usual for name in ("critic_steps", "batch", "packing", "unrolling", "noise"))
+    plain = chosen["coupling"] == "simultaneous" and chosen["loss"] == "wasserstein" and usual and len(target) > 1
+    if not plain or axis_pair(axes) != PLAIN:
         return None
     gap = float(np.median(cKDTree(target.centres).query(target.centres, k=2)[0][:, 1]))
     kappa = coupling_strength(target, random_neurons(data, chosen["width"], chosen["seed"]), 0.5 * gap)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
 
 import numpy as np
 
-from measureflow.modes.definitions import Average, Coverage, average
+from measureflow.modes.averages import Average, average
+from measureflow.modes.definitions import Coverage
 from measureflow.modes.targets import Target
 from measureflow.solution import Solution
 from measureflow.states import Law
@@ -19,9 +22,8 @@ STABLE = 4.0
 """A run is stable if the law still covers its target at this many times the time at which it first did."""
 
 
-@final
 @dataclass(frozen=True, eq=False, repr=False)
-class Run:
+class AbstractRun(ABC):
     """What a flow did on a target.
 
     Attributes
@@ -32,16 +34,7 @@ class Run:
     solution : Solution
         The flow itself: of a game, its first player is the generator.
     evaluations : int
-        Evaluations of the generator's velocity field, one for all particles.
-    origin, unit : ndarray, shape (d,), or None; float
-        Points x of the target are (x - origin)/unit in the solution; None: they are the same.
-
-    Examples
-    --------
-    >>> from measureflow.modes import methods, targets
-    >>> run = methods.METHODS["sliced"](targets.ring(), 0)
-    >>> run.final.modes, run.covers
-    (8, True)
+        Evaluations of the generator's velocity field, one for all particles (of a network: all points that it pushes).
     """
 
     method: str
@@ -49,21 +42,11 @@ class Run:
     seed: int
     solution: Solution
     evaluations: int
-    origin: np.ndarray | None = None
-    unit: float = 1.0
 
-    @cached_property
-    def laws(self) -> list[Law]:
-        """The generator at every row, in the coordinates of the target."""
-        found = [state[0] if isinstance(state, tuple) else state for state in self.solution.states]
-        if self.origin is None:
-            return found
-        return [law.replace(self.origin + self.unit * law.points) for law in found]
-
-    @cached_property
-    def coverages(self) -> list[Coverage]:
+    @property
+    @abstractmethod
+    def coverages(self) -> Sequence[Coverage]:
         """The coverage of the target at every row."""
-        return [self.target.cover(law) for law in self.laws]
 
     @property
     def t(self) -> np.ndarray:
@@ -118,4 +101,42 @@ class Run:
         return self.cpu_seconds * float((self.first - self.t[0]) / (self.t[-1] - self.t[0]))
 
     def __repr__(self) -> str:
-        return f"Run({self.method!r}, {self.target!r}, seed={self.seed}, {self.final!r}, {self.cpu_seconds:.2f} CPU s)"
+        kind = type(self).__name__
+        return f"{kind}({self.method!r}, {self.target!r}, seed={self.seed}, {self.final!r}, {self.cpu_seconds:.2f} CPU s)"
+
+
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class Run(AbstractRun):
+    """What a flow of particles did on a target.
+
+    Attributes
+    ----------
+    method, target, seed, solution, evaluations
+        See `AbstractRun`.
+    origin, unit : ndarray, shape (d,), or None; float
+        Points x of the target are (x - origin)/unit in the solution; None: they are the same.
+
+    Examples
+    --------
+    >>> from measureflow.modes import methods, targets
+    >>> run = methods.METHODS["sliced"](targets.ring(), 0)
+    >>> run.final.modes, run.covers
+    (8, True)
+    """
+
+    origin: np.ndarray | None = None
+    unit: float = 1.0
+
+    @cached_property
+    def laws(self) -> list[Law]:
+        """The generator at every row, in the coordinates of the target."""
+        found = [state[0] if isinstance(state, tuple) else state for state in self.solution.states]
+        if self.origin is None:
+            return found
+        return [law.replace(self.origin + self.unit * law.points) for law in found]
+
+    @cached_property
+    def coverages(self) -> list[Coverage]:
+        """The coverage of the target at every row."""
+        return [self.target.cover(law) for law in self.laws]

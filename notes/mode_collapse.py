@@ -25,7 +25,7 @@ STEPS, ROWS, FRAMES = 600, 5, 40
 def runs(steps: int = STEPS, **settings: Any) -> tuple[modes.Target, Any]:
     """Return the ring and two runs that differ in the ridge of the critic alone: one rotates in a clump, one covers."""
     speeds = np.full(len(RIDGES), SPEED)
-    return train(speeds, np.array(RIDGES), steps=steps, **settings)
+    return train(speeds, np.array(RIDGES), steps=steps, coupling="alternating", **settings)
 
 
 def _panel(axes: Any, target: modes.Target, points: np.ndarray, title: str) -> None:
@@ -58,6 +58,19 @@ def phase_diagram() -> Any:
     return modes.phase_diagram("training", coupling="simultaneous").plot()
 
 
+def packing() -> Any:
+    """Draw the same with packs of 1 to 4 points, 12 x 12 trainings each."""
+    speeds, ridges = np.geomspace(0.1, 30.0, 12), np.geomspace(0.001, 1.0, 12)
+    return modes.phase_panels("packing", [1, 2, 3, 4], "training", speeds, ridges).plot()
+
+
+def batches_and_noise() -> Any:
+    """Draw 12 x 12 trainings with batches of 8, 32 and 128 points, by speed of the critic and instance noise."""
+    speeds, noises = np.geomspace(0.1, 30.0, 12), np.linspace(0.0, 0.6, 12)
+    settings = {"axes": ("speed", "noise"), "coupling": "alternating"}
+    return modes.phase_panels("batch", [8, 32, 128], "training", speeds, noises, **settings).plot()
+
+
 def rotating_wave() -> Any:
     """Draw the solvable model M1 with its threshold, measured and predicted."""
     diagram = modes.phase_diagram("rotating-wave")
@@ -74,6 +87,8 @@ def mitigations() -> Any:
 PICTURES: dict[str, Callable[[], Any]] = {
     "collapse-and-cure": collapse_and_cure,
     "phase-diagram": phase_diagram,
+    "packing-diagram": packing,
+    "batch-and-noise-diagram": batches_and_noise,
     "rotating-wave-diagram": rotating_wave,
     "mitigations": mitigations,
 }
@@ -96,28 +111,12 @@ def animate(path: Path, frames: int = FRAMES, **settings: Any) -> Path:
     return path
 
 
-def networks(seeds: tuple[int, ...] = (100,)) -> list[str]:
-    """Return the table of networks of two hidden layers of 128 on ring and grid, 2500 fresh latent points."""
-    lines = ["target  seed  modes  high quality  fair modes  CPU s"]
-    for name in ("ring", "grid"):
-        target = modes.target(name)
-        for seed in seeds:
-            run = modes.train_dual_network(target, seed=seed)
-            found = run.cover()
-            quality = f"{100.0 * found.high_quality:10.1f} %"
-            lines.append(f"{name:6}  {seed:4}  {found.modes:5}  {quality}  {found.fair_modes:10}  {run.cpu_seconds:5.0f}")
-    return lines
-
-
 def main(wanted: list[str]) -> None:
-    """Write the pictures and the animation, or print a table."""
-    if wanted == ["networks"]:
-        print("\n".join(networks()))
-    else:
-        for name in wanted or PICTURES:
-            PICTURES[name]().savefig(HERE / f"{name}.png", dpi=DPI)
-        if not wanted:
-            animate(HERE / "collapse-and-cure.gif")
+    """Write the pictures of these names; without names all of them and the animation."""
+    for name in wanted or PICTURES:
+        PICTURES[name]().savefig(HERE / f"{name}.png", dpi=DPI)
+    if not wanted:
+        animate(HERE / "collapse-and-cure.gif")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from measureflow.diagnostics.finding import Explanation as Explanation
 from measureflow.diagnostics.finding import Finding as Finding
 from measureflow.diagnostics.paths import generated
 from measureflow.diagnostics.remedies import (
-    Suggestion,
     against_collapse,
     against_rotation,
     batch_for,
@@ -27,6 +26,7 @@ from measureflow.diagnostics.remedies import (
 )
 from measureflow.diagnostics.rotation import Rotation
 from measureflow.diagnostics.seen import FAR, SETTLED, Seen, deviation
+from measureflow.diagnostics.suggestion import Suggestion
 from measureflow.diagnostics.told import Told
 from measureflow.states import Gaussian, Law, atoms
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import final
 
-from measureflow.diagnostics.remedies import Suggestion
+from measureflow.diagnostics.suggestion import Suggestion
 
 
 @final

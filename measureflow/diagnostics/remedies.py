@@ -2,136 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from measureflow.diagnostics.paths import gan_of
-from measureflow.energies import MMD, EnergyDistance, Quadratic
+from measureflow.diagnostics.strength import coupling
+from measureflow.diagnostics.suggestion import Suggestion, ridge_of, with_penalties, with_ridge
+from measureflow.energies import MMD, EnergyDistance
 from measureflow.errors import UnsupportedError
-from measureflow.games import GAN, AbstractGame, DiracGAN, Game, NeuronCritic, Regularised, Ridge, Unrolled
-from measureflow.games.penalties import Penalty
+from measureflow.games import GAN, DiracGAN, Game, NeuronCritic, Ridge, Unrolled
 from measureflow.metrics import FisherRao, WassersteinFisherRao
 from measureflow.schemes import JKO, VIM, Explicit, Projected
-from measureflow.states import Law, Particles, State, Vector, atoms
+from measureflow.states import Law, Particles, Vector, atoms
 
 if TYPE_CHECKING:
     from measureflow.solution import Solution
 
-POWER_STEPS = 8
-HALF = 1e-4
 SLOWEST = 100.0
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Suggestion:
-    """A change that the theory suggests.
-
-    Attributes
-    ----------
-    name : str
-        "ridge", "critic speed", "unrolled", "scheme", "tau", "generator", "features", "kernel", "midpoint",
-        "batch", "time", "average", "loss", "metric", "critic".
-    words : str
-        Why, in a sentence.
-    call : str
-        What to write.
-    value : float or None
-        The number to set.
-    change : mapping
-        Arguments of `measureflow.solve` that differ from those of the run; empty where only the user can make them.
-    """
-
-    name: str
-    words: str
-    call: str
-    value: float | None = None
-    change: Mapping[str, Any] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        return f"{self.words} {self.call}"
-
-
-def ridge_of(problem: Any) -> float:
-    """Return the strength beta of the ridge that the critic of a game pays."""
-    gan = gan_of(problem)
-    if gan is not None:
-        return sum(p.beta for p in gan.penalties if isinstance(p, Ridge))
-    if isinstance(problem, DiracGAN):
-        return problem.r1 or 0.0
-    own = problem.energies[1] if isinstance(problem, Regularised) and problem.players == 2 else None
-    if isinstance(own, Quadratic) and np.size(own.matrix) == 1:
-        return float(np.ravel(own.matrix)[0])
-    return float(problem.Q[0, 0]) if hasattr(problem, "Q") and np.shape(problem.Q) == (1, 1) else 0.0
-
-
-def with_ridge(problem: Any, beta: float) -> AbstractGame | None:
-    """Return a game in which the critic pays (beta/2)|c|^2 instead of its ridge; None where that is not to be had."""
-    if isinstance(problem, GAN):
-        others = [p for p in problem.penalties if not isinstance(p, Ridge)]
-        return _with(problem, problem.loss, [*others, Ridge(beta)])
-    if isinstance(problem, DiracGAN):
-        kept = {k: getattr(problem, k) for k in ("clip", "gradient_penalty", "instance_noise", "consensus")}
-        kept["gradient_penalty"] = None  # its kink keeps the game turning
-        return DiracGAN(problem.variant, **kept, r1=beta)
-    if isinstance(problem, AbstractGame) and problem.players == 2:
-        return Regularised(problem, [None, Quadratic(beta)])
-    return None
-
-
-def _with(gan: GAN, loss: Any, penalties: list[Penalty]) -> GAN:
-    """Return a GAN with another loss and other penalties."""
-    return GAN(
-        gan.target,
-        loss,
-        critic=gan.critic,
-        generator=gan.generator,
-        penalty=penalties,
-        pack=gan.pack,
-        instance_noise=gan.instance_noise,
-    )
-
-
-def coupling(sol: Solution, row: int = -1) -> float | None:
-    """Return L = |d_x d_y J|, the largest rate at which one player's velocity changes with the other's state, at a row.
-
-    By power iteration with central differences of gradients; for zero-sum games of `Particles` and `Vector` (theory, 1 (ML)).
-    """
-    game, states = sol.players.game, sol.row(row)
-    if game.players != 2 or not all(isinstance(x, (Particles, Vector)) for x in states):
-        return None
-    x, y = states
-    direction = np.random.default_rng(0).normal(size=x.coordinates.shape)
-    square = 0.0
-    for _ in range(POWER_STEPS):
-        direction = direction / max(_norm(x, direction), 1e-300)
-        seen = _changed(game, 1, states, direction)
-        direction = _changed(game, 0, states, seen)
-        square = _norm(x, direction)
-        if not square > 0.0:
-            return 0.0
-    return float(np.sqrt(square))
-
-
-def _changed(game: AbstractGame, player: int, states: tuple[State, ...], direction: np.ndarray) -> np.ndarray:
-    """Return the derivative of a player's gradient along a displacement of the other."""
-    own, other = states[player], states[1 - player]
-    size = float(np.abs(direction).max())
-    h = HALF * max(1.0, float(np.abs(other.coordinates).max())) / max(size, 1e-300)
-    gradients = []
-    for sign in (1.0, -1.0):
-        moved = other.replace(other.coordinates + sign * h * direction)
-        pair = (own, moved) if player == 0 else (moved, own)
-        gradients.append(game.energy(player, pair).gradient(own))
-    return np.asarray((gradients[0] - gradients[1]) / (2.0 * h))
-
-
-def _norm(state: State, direction: np.ndarray) -> float:
-    weights = state.weights[:, None] if isinstance(state, Particles) else 1.0
-    return float(np.sqrt(np.sum(weights * direction**2)))
 
 
 def against_rotation(sol: Solution, frequency: float, growth_of_flow: float | None, growth_of_step: float) -> list[Suggestion]:
@@ -353,7 +241,7 @@ def _damped(sol: Solution, gan: GAN) -> Suggestion:
         'The loss "least squares" damps a critic of neurons, whose ridge would let them die; let players move in turn, the '
         f"generator by steps of 0.03 E|y - Ey|^2 = {tau:.4g} and the critic by steps of 1 (theory, 7.2, 8)."
     )
-    game = _with(gan, "least squares", [p for p in gan.penalties if not isinstance(p, Ridge)])
+    game = with_penalties(gan, "least squares", [p for p in gan.penalties if not isinstance(p, Ridge)])
     law = gan.generator is None
     scheme = Explicit("alternating") if law else Projected("explicit", 10, rows=128, coupling="alternating", seed=0)
     name = 'mf.Explicit("alternating")' if law else 'mf.Projected("explicit", 10, rows=128, coupling="alternating", seed=0)'

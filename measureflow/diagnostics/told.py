@@ -5,8 +5,9 @@ from __future__ import annotations
 from measureflow.diagnostics.captured import Captured
 from measureflow.diagnostics.finding import Explanation, Finding
 from measureflow.diagnostics.held import Held
-from measureflow.diagnostics.remedies import Suggestion, against_collapse, longer, other_critic, sharper_kernel
+from measureflow.diagnostics.remedies import against_collapse, longer, other_critic, sharper_kernel
 from measureflow.diagnostics.seen import Seen
+from measureflow.diagnostics.suggestion import Suggestion
 
 
 class Told:

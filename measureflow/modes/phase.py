@@ -216,7 +216,7 @@ def phase_diagram(
     -----
     The prediction for "training" is linear theory, of simultaneous steps only: rotations of modes grow below a ridge that falls
     like 1/speed. Runs lose their modes at 0.2 to 1.1 times that ridge (ring, grid, spiral; orbits that grow may stay small). In
-    turns ("alternating", the default) rotations do not grow near equilibrium, and no threshold is predicted; nor for other axes.
+    turns ("alternating") rotations do not grow near equilibrium, and no threshold is predicted; nor for other axes.
 
     All runs of a solvable model are one flow: its law has the members as its marginals (`SideBySide`). Those of "training" are
     compiled ensembles, one for each batch, packing, number of steps foreseen or scheme.

@@ -55,7 +55,7 @@ AXES: Mapping[str, Axis] = MappingProxyType(
         "packing": Axis("points packed", np.arange(1.0, 5.0), 1, whole=True),
         "unrolling": Axis("critic steps foreseen", np.arange(0.0, 5.0), 0, whole=True, zero=True),
         "critic_steps": Axis("critic steps a step", np.arange(1.0, 6.0), 1, whole=True),
-        "coupling": Axis("scheme", np.array(COUPLINGS), "alternating"),
+        "coupling": Axis("scheme", np.array(COUPLINGS), "simultaneous"),
     }
 )
 """What diagrams of training vary, by name; the names are those of the settings too."""

@@ -41,7 +41,7 @@ def train(
     width: int = 200,
     steps: int = 600,
     critic_step: float = 0.5,
-    coupling: str = "alternating",
+    coupling: str = "simultaneous",
     critic_steps: int = 1,
     batch: int | None = None,
     packing: int = 1,

@@ -21,10 +21,12 @@ Task = tuple[str, str, int]
 HEADER = (
     "method",
     "modes",
+    "visited",
+    "fair modes",
     "high quality %",
     "reverse KL",
-    "fair modes",
     "covered at CPU s",
+    "stable",
     "CPU s",
     "fields",
     "runs",
@@ -32,11 +34,12 @@ HEADER = (
 )
 HERE = "here"
 NOTE = (
-    "modes: nearest to a high-quality sample; fair: hold 20 % of their weight. Mean +- standard error over seeds. CPU s: "
-    "processor seconds of one run after compilation, and until all modes were fair at 95 % of high quality; fields: evaluations "
-    "of the generator's velocity field (the Gauss-Newton passes by which a network follows are in its CPU s alone). Rows with a "
-    "source are published ones of another architecture, networks trained on minibatches. Particles here end at given training "
-    "samples, so compare what happens to the modes, not generators; networks here are measured at 2500 fresh latent points."
+    "modes: nearest to a high-quality sample; visited: to any sample; fair: hold 20 % of their share. Mean +- standard error "
+    "over seeds. CPU s: processor seconds of one run after compilation, and until all modes were fair at 95 % of high quality; "
+    "stable: runs that stayed so to four times that time; fields: evaluations of the velocity field (the Gauss-Newton passes "
+    "by which a network follows are in its CPU s alone). Rows with a source are published ones of a different architecture, "
+    "networks trained on minibatches. Particles here end at given training samples, so compare what happens to the modes, not "
+    "generators; networks here are measured at 2500 fresh latent points."
 )
 
 
@@ -182,10 +185,12 @@ def _measured(group: list[Outcome]) -> tuple[str, ...]:
     return (
         group[0].method,
         mean_and_error([o.modes for o in group]),
+        mean_and_error([o.visited for o in group]),
+        mean_and_error([o.fair_modes for o in group]),
         mean_and_error([100.0 * o.high_quality for o in group]),
         mean_and_error([o.reverse_kl for o in group], 3),
-        mean_and_error([o.fair_modes for o in group]),
         ever,
+        f"{sum(o.stable for o in group)} of {len(group)}",
         mean_and_error([o.cpu_seconds for o in group], 2),
         mean_and_error([o.evaluations for o in group], 0),
         str(len(group)),
@@ -194,8 +199,9 @@ def _measured(group: list[Outcome]) -> tuple[str, ...]:
 
 
 def _printed(row: Published) -> tuple[str, ...]:
-    shown = ["" if value is None else f"{value:g}" for value in (row.modes, row.high_quality, row.reverse_kl)]
-    return (row.method, *shown, "", "", "", "", str(row.runs), row.source)
+    modes, good, kl = ("" if value is None else f"{value:g}" for value in (row.modes, row.high_quality, row.reverse_kl))
+    counted = ("", modes) if row.high_quality is None else (modes, "")
+    return (row.method, *counted, "", good, kl, "", "", "", "", str(row.runs), row.source)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

@@ -16,6 +16,16 @@ PACKAGE = Path(measureflow.__file__).parent
 SECONDS = 200
 """Time after which a broken package counts as one that hangs."""
 
+LONG = (
+    "a weight of BDF2",
+    "a step in place of its half",
+    "identities of implicit players against old states",
+    "a sign",
+    "a geodesic point",
+    "an interaction counted twice",
+)
+"""Those whose theorems take the longest."""
+
 MUTANTS = {
     "speeds dropped": ("schemes/base.py", "size = share * players.speeds[player] * tau", "size = share * tau", "G21"),
     "a stale opponent": (
@@ -105,7 +115,7 @@ def test_the_copy_as_it_is_holds(copy):
     assert status == 0 and "1 theorems: 1 holds" in told, told
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
+@pytest.mark.parametrize("mutant", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in MUTANTS])
 def test_a_theorem_catches(mutant, copy):
     """Exit status 1, and a counter-example where the claim is violated."""
     name, old, new, theorem = MUTANTS[mutant]

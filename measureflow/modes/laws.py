@@ -16,7 +16,7 @@ What makes them cover (theory, sections 7.2 and 8):
   much of it is no cure: a tanh(w.x + b) is of second order in the neuron near 0, and every neuron whose discrepancy is below
   the ridge dies; then the generator freezes wherever it is (0.01 and more on the grid). The bend of a neuron crosses some
   sqrt(k) of k modes in the plane and feels so much of the mass, hence 0.015/sqrt(k).
-* *Players move in turn*: the critic has seen the particles that it pulls. When both move at once, modes of unequal widths are lost.
+* *Players move in turn*: the critic has seen the particles that it pulls. At once, modes of unequal widths are lost.
 
 What is scale-free: coordinates are taken in units in which the data have the spread s = 3 (root mean square of their standard
 deviations), as W2 weighs slopes, which are lengths^-1, against outer weights, which are none. With r a typical distance to the

@@ -43,9 +43,9 @@ def train_network(
     latent: int | None = None,
     samples: int = 2000,
     critic: str = "transport",
-    t: float = 4.0,
+    t: float | None = None,
     tau: float = 0.5,
-    passes: int = 400,
+    passes: int | None = None,
     rows: int = 128,
     damping: float | None = None,
     progress: bool = False,
@@ -70,9 +70,11 @@ def train_network(
     critic : {"transport", "energy distance", "sliced"}
         In its best response: Kantorovich's potential (the energy W2^2/2), the energy distance, the mean over 50 lines.
     t, tau : float
-        Time and step of the flow; for "transport" tau must be at most 1, and the distance falls by 1 - tau in a step.
+        Time and step of the flow; for "transport" tau must be at most 1, and the distance falls by 1 - tau in a step. t None: 4,
+        and 3 for more than four outputs.
     passes, rows : int
-        See `Projected`.
+        See `Projected`; passes None: 400, and 200 for more than four outputs, where more of both learn the training points by
+        heart, and of the stacked digits fewer modes are left.
     damping : float, optional
         See `Projected`; None: 1e-4, and 0.1 for more than four outputs, where smaller ones leave the range of the tangent.
     progress : bool
@@ -94,8 +96,11 @@ def train_network(
     """
     check.choice("critic", critic, CRITICS)
     goal, generator, start, mean, scale = prepared(target, seed, widths, activation, latent, samples, 1.0, 1.0)
-    chosen = (1e-4 if target.dim <= OUTPUTS else 0.1) if damping is None else damping
-    scheme = Projected("explicit", passes, rows=rows, damping=chosen, seed=seed)
+    few = target.dim <= OUTPUTS
+    t = (4.0 if few else 3.0) if t is None else t
+    passes = (400 if few else 200) if passes is None else passes
+    damping = (1e-4 if few else 0.1) if damping is None else damping
+    scheme = Projected("explicit", passes, rows=rows, damping=damping, seed=seed)
     energy = Generated(_energy(critic, goal), generator)
     sol = solve(energy, start, t, tau, scheme=scheme, progress=progress, store=store)
     return NetworkRun(method, target, seed, sol, int(sol.info["steps"]), generator, mean, scale)

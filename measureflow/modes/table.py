@@ -39,7 +39,7 @@ NOTE = (
     "stable: runs that stayed so to four times that time; fields: evaluations of the velocity field (the Gauss-Newton passes "
     "by which a network follows are in its CPU s alone). Rows with a source are published ones of a different architecture, "
     "networks trained on minibatches. Particles here end at given training samples, so compare what happens to the modes, not "
-    "generators; networks here are measured at 2500 fresh latent points."
+    "generators; networks here are measured at fresh latent points."
 )
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from measureflow.transport.costs import BLOCK_ENTRIES, cost_matrix
 from measureflow.transport.plan import Plan, unscale
 
-LEAD = 1e-9  # by how much of the largest cost every other target must be worse
+LEAD = 1e-12  # by how much of the largest cost every other target must be worse
 ON_THE_WAY = 1e-7  # allowed distance from the geodesic, relative to the way that is left
+ROUNDING = 1e-14  # and to the targets themselves
 
 
 def kept_plan(plan: Plan, old: np.ndarray, x: np.ndarray, y: np.ndarray) -> Plan | None:
@@ -47,16 +48,16 @@ def kept_plan(plan: Plan, old: np.ndarray, x: np.ndarray, y: np.ndarray) -> Plan
         return None
     if not np.array_equal(plan.i, np.arange(len(x))):
         return None
-    left = _part_left(old - y[plan.j], x - y[plan.j])
+    left = _part_left(old - y[plan.j], x - y[plan.j], ROUNDING * float(np.linalg.norm(y)))
     return None if left is None else _proved(plan, left, x, y)
 
 
-def _part_left(before: np.ndarray, now: np.ndarray) -> float | None:
-    """Return r in (0, 1) with now = r before, both (n, d); None if there is none."""
+def _part_left(before: np.ndarray, now: np.ndarray, rounding: float) -> float | None:
+    """Return r in (0, 1) with now = r before, both (n, d), up to small errors; None if there is none."""
     size, rest = float(np.linalg.norm(before)), float(np.linalg.norm(now))
     if not 0.0 < rest < size < np.inf:
         return None
-    return rest / size if np.linalg.norm(now - (rest / size) * before) <= ON_THE_WAY * rest else None
+    return rest / size if np.linalg.norm(now - (rest / size) * before) <= ON_THE_WAY * rest + rounding else None
 
 
 def _proved(plan: Plan, left: float, x: np.ndarray, y: np.ndarray) -> Plan | None:

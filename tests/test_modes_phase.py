@@ -66,7 +66,7 @@ def test_noise_lowers_the_ridge_that_stops_the_wave():
 
 
 def test_training_covers_or_rotates():
-    settings = {"n": 150, "width": 100, "steps": 480, "seed": 1}
+    settings = {"n": 150, "width": 100, "steps": 480, "seed": 1, "coupling": "alternating"}
     diagram = phase_diagram("training", [0.3, 1.0], [0.005, 0.2], **settings)
     assert diagram.status[0, 0] == "rotates" and diagram.status[1, 1] in ("covers", "blurred")
     assert diagram.predicted is None and diagram.settings == settings
@@ -165,8 +165,8 @@ def test_a_ridge_on_outputs_leaves_the_features():
 
 def test_predicted_thresholds_scale_with_the_step():
     eta = np.array([0.5, 2.0])
-    assert predicted(eta) is None and predicted(eta, coupling="simultaneous", loss="hinge") is None
-    coarse, fine = (predicted(eta, coupling="simultaneous", n=60, width=40, critic_step=h) for h in (0.5, 0.25))
+    assert predicted(eta, coupling="alternating") is None and predicted(eta, loss="hinge") is None
+    coarse, fine = (predicted(eta, n=60, width=40, critic_step=h) for h in (0.5, 0.25))
     assert_allclose(coarse, 2.0 * fine)
     assert_allclose(coarse[0], 4.0 * coarse[1])
 

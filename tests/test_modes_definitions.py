@@ -183,6 +183,13 @@ def test_a_hopping_atom_covers_all_modes_on_average_only() -> None:
     assert mean.law.reverse_kl == pytest.approx(0.0, abs=1e-12)
 
 
+def test_the_average_distance_is_known_if_all_are() -> None:
+    pair = np.asarray(PAIR, np.float64)
+    near, far = (modes.coverage(pair + shift, PAIR, 0.1, reference=PAIR) for shift in (0.1, 0.3))
+    assert modes.average([near, far]).w2 == pytest.approx(0.2 * np.sqrt(pair.shape[1]))
+    assert modes.average([near, modes.coverage(PAIR, PAIR, 0.1)]).w2 is None
+
+
 def test_the_average_law_is_the_law_of_all_times() -> None:
     rng = np.random.default_rng(0)
     clouds = [rng.normal(size=(50, 2)) for _ in range(4)]

@@ -25,6 +25,8 @@ class Average:
     law : Coverage
         Coverage of the average law. A generator that hops between modes covers them all on average, while at every time it has
         collapsed (theory, D10 and section 12, 24): then ``law.modes`` is large and ``modes`` small.
+    w2 : float or None
+        Average of W2 to the target; None if it was not measured at every time.
 
     Examples
     --------
@@ -42,6 +44,7 @@ class Average:
     entropy: float
     reverse_kl_high_quality: float
     law: Coverage
+    w2: float | None = None
 
 
 def average(coverages: Iterable[Coverage], t: ArrayLike | None = None) -> Average:
@@ -80,7 +83,8 @@ def average(coverages: Iterable[Coverage], t: ArrayLike | None = None) -> Averag
         perfect=rows[0].perfect,
     )
     means = {name: float(shares @ [getattr(row, name) for row in rows]) for name in NUMBERS}
-    return Average(**means, law=law)
+    gaps = [row.w2 for row in rows if row.w2 is not None]
+    return Average(**means, law=law, w2=float(shares @ gaps) if len(gaps) == len(rows) else None)
 
 
 def _time_shares(t: ArrayLike | None, count: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from measureflow import _validate as check
 from measureflow.games import MLPGenerator
 from measureflow.games.tangent import Tangent
 from measureflow.modes.definitions import Coverage
+from measureflow.modes.laws import spread_of
 from measureflow.modes.run import AbstractRun
 from measureflow.modes.targets import Target
 from measureflow.states import Particles, Vector, atoms
@@ -130,7 +131,7 @@ def prepared(
     count = check.integer("samples", samples, least=2)
     draws, latents, network = np.random.SeedSequence(check.seed("seed", seed)).spawn(3)
     data = target.sample(count, np.random.default_rng(draws))
-    mean, scale = data.mean(axis=0), float(np.sqrt(np.mean(np.var(data, axis=0)))) / spread
+    mean, scale = data.mean(axis=0), spread_of(data) / spread
     goal = (data - mean) / scale
     dim = min(target.dim, LATENT) if latent is None else check.integer("latent", latent, least=1)
     z = np.random.default_rng(latents).standard_normal((count, dim))

@@ -32,7 +32,7 @@ import numpy as np
 from measureflow import _validate as check
 from measureflow.energies.kernels import EnergyKernel, GaussianKernel, Kernel, LaplaceKernel
 from measureflow.games import GAN, FeatureCritic, Ridge, RKHSCritic
-from measureflow.modes.laws import SPREAD, draws, random_neurons, scales_of, stride
+from measureflow.modes.laws import SPREAD, in_units, random_neurons, spread_of, stride
 from measureflow.modes.run import Run
 from measureflow.modes.targets import Target
 from measureflow.schemes import Explicit
@@ -138,7 +138,7 @@ def kernel_flow(
     """
     chosen = CHOICES[check.choice("kernel", kernel, tuple(CHOICES))]
     beta = chosen.ridge if ridge is None else check.scalar("ridge", ridge, least=0.0)
-    data, first, origin, unit = in_units(target, seed, particles)
+    data, first, origin, unit = _prepared(target, seed, particles)
     count = max(500, 8 * len(target)) if centres is None else check.integer("centres", centres, least=1)
     critic = RKHSCritic(chosen.kernel(chosen.width * SPREAD), centres_of(data, count, seed, wide))
     game = GAN(Particles(data), chosen.loss, critic=critic, penalty=Ridge(beta))
@@ -180,20 +180,18 @@ def feature_flow(
     >>> run.final.modes
     4
     """
-    data, first, origin, unit = in_units(target, seed, particles)
+    data, first, origin, unit = _prepared(target, seed, particles)
     count = check.integer("features", features, least=1)
     game = GAN(Particles(data), "least squares", critic=random_features(data, count, seed))
     sol = _solved(game, (first, Vector(np.zeros(count))), steps, 0.02, 1.0, rows, progress)
     return Run(method, target, seed, sol, int(sol.info["steps"]), origin, unit)
 
 
-def in_units(target: Target, seed: int, particles: int | None) -> tuple[np.ndarray, Particles, np.ndarray, float]:
-    """Return data of mean 0 and spread 3, the first particles, and origin and unit of these coordinates."""
+def _prepared(target: Target, seed: int, particles: int | None) -> tuple[np.ndarray, Particles, np.ndarray, float]:
+    """Return data and first particles in the units of `laws`, and origin and unit of these."""
     check.instance("target", target, Target, "a Target")
     count = max(1000, 10 * len(target)) if particles is None else check.integer("particles", particles, least=2)
-    data, first = draws(target, count, check.seed("seed", seed), 0.5)
-    origin, unit = data.mean(axis=0), scales_of(data).spread / SPREAD
-    return (data - origin) / unit, Particles((first.points - origin) / unit), origin, unit
+    return in_units(target, count, check.seed("seed", seed), 0.5)
 
 
 def centres_of(data: np.ndarray, count: int, seed: int, wide: float = 0.5) -> np.ndarray:
@@ -206,7 +204,7 @@ def centres_of(data: np.ndarray, count: int, seed: int, wide: float = 0.5) -> np
     """
     rng = np.random.default_rng([seed, 1])
     around = round(count * check.scalar("wide", wide, least=0.0, most=1.0))
-    places = data.mean(axis=0) + 1.5 * scales_of(data).spread * rng.standard_normal((around, data.shape[1]))
+    places = data.mean(axis=0) + 1.5 * spread_of(data) * rng.standard_normal((around, data.shape[1]))
     inside = count - around
     return np.vstack([data[rng.choice(len(data), inside, replace=inside > len(data))], places])
 

@@ -76,13 +76,19 @@ class Scales:
     near: float
 
 
+def spread_of(points: np.ndarray) -> float:
+    """Return the root mean square of the standard deviations of data (n, d), which must differ."""
+    spread = float(np.sqrt(np.mean(np.var(points, axis=0))))
+    if not spread > 0.0:
+        raise ValueError("target must have samples that differ")
+    return spread
+
+
 def scales_of(points: np.ndarray) -> Scales:
     """Return the scales of data (n, d), of at most 4000 of them."""
     from scipy.spatial import cKDTree
 
-    spread = float(np.sqrt(np.mean(np.var(points, axis=0))))
-    if not spread > 0.0:
-        raise ValueError("target must have samples that differ")
+    spread = spread_of(points)
     some = points[:LARGEST]
     count = min(NEIGHBOUR + 1, len(some))
     near = float(np.median(cKDTree(some).query(some, k=count)[0][:, -1]) / np.sqrt(points.shape[1]))
@@ -172,9 +178,7 @@ def neuron_flow(
     seed, steps = check.seed("seed", seed), _steps(target) if steps is None else check.integer("steps", steps, least=1)
     count = max(1000, 20 * len(target)) if particles is None else check.integer("particles", particles, least=2)
     width = min(max(400, 10 * len(target)), 1500) if neurons is None else check.integer("neurons", neurons, least=1)
-    data, first = draws(target, count, seed, check.scalar("start", start, above=0.0))
-    origin, unit = data.mean(axis=0), scales_of(data).spread / SPREAD
-    data, first = (data - origin) / unit, Particles((first.points - origin) / unit)
+    data, first, origin, unit = in_units(target, count, seed, check.scalar("start", start, above=0.0))
     tau = check.scalar("generator_step", generator_step, above=0.0) * target.dim * SPREAD**2
     eta = check.scalar("critic_step", critic_step, above=0.0) / tau
     rate = check.scalar("reaction", reaction, least=0.0) / tau
@@ -199,7 +203,14 @@ def draws(target: Target, count: int, seed: int, start: float) -> tuple[np.ndarr
     data_seed, start_seed = np.random.SeedSequence(seed).spawn(2)
     data = target.sample(count, data_seed)
     noise = np.random.default_rng(start_seed).standard_normal(data.shape)
-    return data, Particles(data.mean(axis=0) + start * scales_of(data).spread * noise)
+    return data, Particles(data.mean(axis=0) + start * spread_of(data) * noise)
+
+
+def in_units(target: Target, count: int, seed: int, start: float) -> tuple[np.ndarray, Particles, np.ndarray, float]:
+    """Return the `draws` in coordinates in which the data have mean 0 and spread 3, and origin and unit of these."""
+    data, first = draws(target, count, seed, start)
+    origin, unit = data.mean(axis=0), spread_of(data) / SPREAD
+    return (data - origin) / unit, Particles((first.points - origin) / unit), origin, unit
 
 
 def _steps(target: Target) -> int:

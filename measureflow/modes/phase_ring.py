@@ -12,7 +12,7 @@ from measureflow import _validate as check
 from measureflow.ensembles import Ensemble, ensemble
 from measureflow.games import GAN, NeuronCritic, Ridge
 from measureflow.modes.definitions import Coverage
-from measureflow.modes.laws import random_neurons
+from measureflow.modes.laws import random_neurons, spread_of
 from measureflow.modes.phase_axes import APART, AXES, axis_pair
 from measureflow.modes.phase_models import Measured, Model, Status
 from measureflow.modes.targets import Mixture, Target, ring
@@ -81,7 +81,7 @@ def train(
     """
     goal, data = _data(target, n, seed)
     eta, beta, sigma = np.broadcast_arrays(*(np.atleast_1d(np.asarray(x, np.float64)) for x in (speed, ridge, noise)))
-    length = float(np.sqrt(np.mean(data.var(axis=0))))
+    length = spread_of(data)
     critic, law = NeuronCritic(dtype="float32"), Particles(data)
     pack = check.integer("packing", packing, least=1)
     games = [

@@ -10,7 +10,7 @@ import numpy as np
 
 from measureflow import _validate as check
 from measureflow.energies import MMD, Energy, SlicedEnergyDistance, SlicedWasserstein, SquaredWasserstein
-from measureflow.modes.laws import draws, scales_of, stride
+from measureflow.modes.laws import draws, spread_of, stride
 from measureflow.modes.run import Run
 from measureflow.modes.targets import Target
 from measureflow.schemes import Explicit, Langevin, Scheme
@@ -177,7 +177,7 @@ def noisy_mmd_flow(
     8
     """
     data, first = draws(target, _count(target, particles), check.seed("seed", seed), 0.5)
-    width = 0.25 * scales_of(data).spread * math.sqrt(0.5 * target.dim)
+    width = 0.25 * spread_of(data) * math.sqrt(0.5 * target.dim)
     scheme = Langevin(check.scalar("noise", noise, least=0.0) / len(target), seed=seed)
     energy = MMD(Particles(data), "gaussian", width)
     return single_flow(target, seed, "mmd-noise", energy, first, width**2, steps, scheme=scheme, rows=rows, progress=progress)
